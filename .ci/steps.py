@@ -1,0 +1,152 @@
+"""The steps of .ci/run. Needs Python 3.11 or newer and git; installs the rest into a temporary folder."""
+import configparser
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STEP_LIMIT = 1800  # seconds that one command may take
+LOG_LINES = 200  # lines of a failed step that are printed
+
+
+class Checks:
+    "Runs commands in a copy of the project and counts what passed and failed."
+
+    def __init__(self, work: Path):
+        self.work, self.project, self.bin = work, work / "project", work / "venv" / "bin"
+        self.passed = self.failed = 0
+        (work / "tmp").mkdir()  # what the commands leave behind goes with the rest
+        self.env = {**os.environ, "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(work / "tmp")}
+
+    def run(self, *command: str, folder: Path | None = None) -> tuple[int, str]:
+        "Run a command and return its exit status and all that it printed."
+        try:
+            process = subprocess.Popen(command, cwd=folder or self.project, env=self.env, text=True, errors="replace",
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        except OSError as error:  # for instance a console command that was not installed
+            return 127, str(error)
+        try:
+            log, _ = process.communicate(timeout=STEP_LIMIT)
+            return process.returncode, log
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return 124, process.communicate()[0] + f"\nstopped after {STEP_LIMIT} seconds"
+
+    def report(self, name: str, good: bool, log: str = "", seconds: float | None = None) -> None:
+        "Count one result, and print why if it is a failure."
+        self.passed, self.failed = self.passed + good, self.failed + (not good)
+        took = "" if seconds is None else f" ({seconds:.0f} s)"
+        print(f"{'passed' if good else 'FAILED'}  {name}{took}")
+        if not good:
+            print("\n".join(f"    {line}" for line in log.rstrip().splitlines()[-LOG_LINES:]))
+
+    def step(self, name: str, *command: str, folder: Path | None = None, status: int = 0) -> str:
+        "Run one command that must end with `status` and leave no change in the project; return what it printed."
+        start = time.monotonic()
+        code, log = self.run(*command, folder=folder)
+        wrong = [] if code == status else [f"exit status {code}, not {status}"]
+        if changes := self.undo_changes():
+            wrong += ["left changes in the project:", changes]
+        self.report(name, not wrong, "\n".join([log, *wrong]), time.monotonic() - start)
+        return log
+
+    def undo_changes(self) -> str:
+        "Take back what a command changed in the project, and return a description of it."
+        changes = self.run("git", "status", "--porcelain")[1]
+        if changes:
+            changes += self.run("git", "diff")[1]
+            self.run("git", "reset", "--quiet", "--hard")
+            self.run("git", "clean", "--quiet", "-fd")
+        return changes
+
+
+def copy_project(checks: Checks) -> None:
+    "Copy what a clone of the working tree would hold, and remember its state with git."
+    listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (checks.project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, checks.project / name)
+    git = ["git", "-c", "user.name=ci", "-c", "user.email=ci@localhost", "-c", "commit.gpgsign=false"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--no-verify", "-m", "copy"]):
+        subprocess.run([*git, *command], cwd=checks.project, check=True)
+
+
+def install(checks: Checks) -> bool:
+    "Install the project and its tools as the README says; nothing else can run without them."
+    venv.create(checks.work / "venv", with_pip=True)
+    checks.step("install", "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".[dev]")
+    return not checks.failed
+
+
+def check_notebooks(checks: Checks) -> None:
+    "The package, README and notebooks belong together, and every notebook passes its tests."
+    for module in (checks.project / "mwmae").glob("*.py"):  # export never removes the module of a notebook that is gone
+        module.unlink()
+    checks.step("the package is what the notebooks export", "nbdev_export")
+    checks.step("notebooks are clean", "nbdev_clean")
+    checks.step("README is up to date", "python", "tools/make_readme.py", "--check")
+    start = time.monotonic()
+    code, log = checks.run("nbdev_test", "--n_workers", "2", "--do_print", "--timing")
+    # nbdev_test exits 0 when it finds nothing to test, so each notebook is asked after.
+    completed = {Path(name).name for name in re.findall(r"^- Completed (.+)$", log, re.MULTILINE)}
+    failed = set(re.findall(r"^\t(\S+\.ipynb)$", log.rpartition("nbdev Tests Failed")[2], re.MULTILINE))
+    notebooks = sorted(path.name for path in (checks.project / "nbs").glob("*.ipynb"))
+    for name in notebooks:
+        checks.report(f"tests of {name}", name in completed - failed, "see the log of nbdev_test below")
+    changes = checks.undo_changes()
+    checks.report("nbdev_test", code == 0 and bool(notebooks) and not changes, log + changes, time.monotonic() - start)
+
+
+def check_site(checks: Checks) -> None:
+    "The site builds without Quarto, and all its links lead somewhere."
+    checks.step("the site builds", "python", "tools/build_site.py")
+    print(checks.step("links of the site", "python", "tools/check_site.py").rstrip().rpartition("\n")[2])
+
+
+def check_commands(checks: Checks) -> None:
+    "Every console command explains itself."
+    settings = configparser.ConfigParser(delimiters=["="])
+    settings.read(checks.project / "settings.ini", encoding="utf-8")
+    for script in settings["DEFAULT"]["console_scripts"].split():
+        command = script.partition("=")[0]
+        checks.step(f"{command} --help", command, "--help", folder=checks.work)
+
+
+def refuses(checks: Checks, name: str, *command: str) -> None:
+    "Bad input ends with exit status 2 and one sentence, not a traceback."
+    log = checks.step(name, *command, folder=checks.work, status=2).strip()
+    checks.report(f"{name}: one sentence", "Traceback" not in log and len(log.splitlines()) == 1, log)
+
+
+def check_main_job(checks: Checks) -> None:
+    "TO BE FILLED IN with the options of mwmae_pretrain: a small run from nothing to its last lines, and bad input."
+
+
+def main() -> None:
+    "Run all steps, going on after a failed one, and exit 1 if any failed."
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mwmae-ci-") as folder:
+        checks = Checks(Path(folder))
+        try:
+            copy_project(checks)
+            if install(checks):
+                for steps in (check_notebooks, check_site, check_commands, check_main_job):
+                    steps(checks)
+        except Exception:  # whatever happens, the last line is the count
+            checks.report("the checks themselves", False, traceback.format_exc())
+    print(f"took {time.monotonic() - start:.0f} s")
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    sys.exit(bool(checks.failed))
+
+
+main()

@@ -1,0 +1,43 @@
+"""Packaging of mwmae: everything is read from settings.ini, so that a version or a pin stands once."""
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+config = ConfigParser(delimiters=["="])
+config.read("settings.ini", encoding="utf-8")
+settings = config["DEFAULT"]
+
+STATUSES = {"1": "1 - Planning", "2": "2 - Pre-Alpha", "3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+PARQUET = settings["parquet_requirements"].split()
+
+setup(
+    name=settings["lib_name"],
+    version=settings["version"],
+    description=settings["description"],
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author=settings["author"],
+    author_email=settings["author_email"],
+    url=settings["git_url"],
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=settings["keywords"],
+    classifiers=[
+        f"Development Status :: {STATUSES[settings['status']]}",
+        f"Intended Audience :: {settings['audience']}",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+        *(f"Programming Language :: Python :: {v}" for v in PYTHONS[PYTHONS.index(settings["min_python"]):]),
+    ],
+    packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),
+    include_package_data=True,
+    python_requires=f">={settings['min_python']}",
+    install_requires=settings["requirements"].split(),
+    extras_require={"dev": settings["dev_requirements"].split() + PARQUET, "parquet": PARQUET},
+    entry_points={
+        "console_scripts": settings["console_scripts"].split(),
+        "nbdev": [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,72 @@
+"""Check a built site: links, anchors, pictures, page sizes, and that every page can be reached.
+
+Looks only at files: an address on another host is not asked for.
+"""
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup
+from fastcore.script import call_parse
+from nbdev.config import get_config
+
+PAGE_LIMIT = 2_000_000  # bytes of one page, with its pictures and sounds
+LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "audio": "src", "video": "src", "source": "src"}
+
+
+def read_page(
+    file: Path,  # an HTML file
+) -> tuple[list, set, list]:  # (element, address) of its links, its anchors, its problems
+    "Read from a page what can be checked."
+    html = BeautifulSoup(file.read_bytes(), "html.parser")
+    links = [(tag, tag[LINKS[tag.name]]) for tag in html.find_all(list(LINKS)) if tag.has_attr(LINKS[tag.name])]
+    anchors = {tag[key] for key in ("id", "name") for tag in html.find_all(attrs={key: True})}
+    problems = [f"a picture without alt text: {str(img)[:100]}" for img in html.find_all("img") if not img.get("alt", "").strip()]
+    if file.stat().st_size > PAGE_LIMIT:
+        problems.append(f"{file.stat().st_size:,} bytes, more than {PAGE_LIMIT:,}")
+    return links, anchors, problems
+
+
+def check(
+    site: Path,  # the folder of the site
+) -> tuple[int, list[str], list[str]]:  # links checked, broken links, other problems
+    "Check every page of `site`."
+    pages = {file: read_page(file) for file in sorted(site.rglob("*.html"))}
+    checked, broken, problems, reached = 0, [], [], {site / "index.html"}
+    if site / "index.html" not in pages:
+        problems.append("index.html: missing")
+    for file, (links, _, own_problems) in pages.items():
+        problems += [f"{file.name}: {problem}" for problem in own_problems]
+        for tag, address in links:
+            url = urlsplit(address)
+            if url.scheme in ("data", "mailto", "javascript"):
+                continue
+            if url.scheme or url.netloc:
+                # A reader may follow a link to elsewhere; a page must not need it to be shown.
+                if tag.name != "a" and tag.get("rel") != ["canonical"]:
+                    problems.append(f"{file.name}: loads {address} from the network")
+                continue
+            checked += 1
+            target = (file.parent / unquote(url.path)).resolve() if url.path else file
+            target = target / "index.html" if target.is_dir() else target
+            if not target.is_file():
+                broken.append(f"{file.name}: {address}: there is no such file")
+            elif unquote(url.fragment) and target in pages and unquote(url.fragment) not in pages[target][1]:
+                broken.append(f"{file.name}: {address}: there is no such anchor")
+            elif target != file:
+                reached.add(target)
+    problems += [f"{file.name}: no other page links to it" for file in pages if file not in reached and file.name != "404.html"]
+    return checked, broken, problems
+
+
+@call_parse
+def main(
+    site: str = "",  # the folder of the site (default: doc_path of settings.ini)
+):
+    "Check a built site and print `N links checked, N broken`; exit 1 if there is anything to mend."
+    folder = Path(site or get_config().doc_path).resolve()
+    checked, broken, problems = check(folder)
+    for line in broken + problems:
+        print(line)
+    print(f"{checked} links checked, {len(broken)} broken, {len(problems)} other problems")
+    sys.exit(bool(broken or problems or not checked))
