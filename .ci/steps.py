@@ -110,7 +110,7 @@ def check_notebooks(checks: Checks) -> None:
 def check_site(checks: Checks) -> None:
     "The site builds without Quarto, and all its links lead somewhere."
     checks.step("the site builds", "python", "tools/build_site.py")
-    print(checks.step("links of the site", "python", "tools/check_site.py").rstrip().rpartition("\n")[2])
+    checks.step("links of the site", "python", "tools/check_site.py")
 
 
 def check_commands(checks: Checks) -> None:
@@ -129,7 +129,19 @@ def refuses(checks: Checks, name: str, *command: str) -> None:
 
 
 def check_main_job(checks: Checks) -> None:
-    "TO BE FILLED IN with the options of mwmae_pretrain: a small run from nothing to its last lines, and bad input."
+    "The two ways to pre-train, a run that is continued, and bad input."
+    sounds = str(checks.project / "nbs" / "sounds")
+    done = checks.step("mwmae_pretrain", "mwmae_pretrain", "--epochs", "2", folder=checks.work)
+    found = re.search(r"masked loss ([\d.]+) before, ([\d.]+) after; predicting each band's mean: ([\d.]+)", done)
+    checks.report("it learns", bool(found) and float(found[2]) < float(found[3]) < float(found[1]), done)
+    checks.step("mwmae_prepare", "mwmae_prepare", sounds, "store", folder=checks.work)
+    options = ["--run", "own/run", "--epochs", "3", "--batch", "4"]
+    checks.step("mwmae_pretrain --data", "mwmae_pretrain", "--data", sounds, *options, folder=checks.work)
+    for left in sorted((checks.work / "own" / "run" / "checkpoints").glob("*"))[1:]:
+        shutil.rmtree(left)
+    checks.step("mwmae_pretrain --resume", "mwmae_pretrain", "--resume", "--run", "own/run", folder=checks.work)
+    refuses(checks, "a folder that is not there", "mwmae_pretrain", "--data", "nowhere")
+    refuses(checks, "a model that is not there", "mwmae_pretrain", "--model", "vit")
 
 
 def main() -> None:

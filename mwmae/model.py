@@ -7,7 +7,7 @@ __all__ = ['ENCODERS', 'PATCH_SIZES', 'DECODER_DEPTHS', 'MAEConfig', 'Block', 'w
            'lecun_linear', 'Decoder', 'masked_loss', 'MAEOutput', 'MaskedAutoencoder', 'list_models', 'model_config',
            'create_model', 'model_cost', 'show_reconstruction']
 
-# %% ../nbs/04_model.ipynb #92ffb846
+# %% ../nbs/04_model.ipynb #97f495fc
 import itertools
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .audio import InputError, show_spectrogram
-from .attention import MultiHeadAttention, MultiWindowAttention, check_windows, window_sizes
+from .attention import MultiHeadAttention, MultiWindowAttention, check_windows, window_sizes, xavier_linear
 from .masking import keep_visible, random_masking, restore_order, visible_count
 from .patches import PatchEmbed, grid_size, patchify, sincos_1d, sincos_2d, unpatchify
 
@@ -89,7 +89,7 @@ def decoder_windows(self: MAEConfig) -> list[int]:
     "Window of each decoder head."
     return self.windows or window_sizes(self.patches)
 
-# %% ../nbs/04_model.ipynb #bc70b575
+# %% ../nbs/04_model.ipynb #8872143d
 class Block(nn.Module):
     "A pre-norm transformer block around any attention."
 
@@ -101,10 +101,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
         self.attention = attention
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
-        for layer in (self.mlp[0], self.mlp[2]):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.mlp = nn.Sequential(xavier_linear(width, 4 * width), nn.GELU(approximate="tanh"), xavier_linear(4 * width, width))
 
     def forward(
         self,
@@ -169,13 +166,13 @@ def features(
     tokens = self(patchify(spectrogram, self.config.patch_size))[:, -steps * rows :]
     return tokens.unflatten(1, (steps, rows)).flatten(2)  # (b, steps, rows * width)
 
-# %% ../nbs/04_model.ipynb #02d28da9
+# %% ../nbs/04_model.ipynb #78faa070
 def decoder_attention(
     config: MAEConfig,  # shape of the model
 ) -> nn.Module:  # the attention of one decoder block
     "Windows for MW-MAE, plain attention for MAE."
     if config.multi_window:
-        return MultiWindowAttention(config.decoder_width, config.decoder_windows, config.rel_pos_bias)
+        return MultiWindowAttention(config.decoder_width, config.decoder_windows, config.rel_pos_bias, config.patches)
     return MultiHeadAttention(config.decoder_width, config.decoder_heads or len(window_sizes(config.patches)))
 
 

@@ -43,7 +43,7 @@ def grid_size(
             )
     return frames // pt, mels // pf
 
-# %% ../nbs/01_patches.ipynb #60d088d3
+# %% ../nbs/01_patches.ipynb #19560764
 def show_patches(
     logmel: Tensor,  # (t, f) log-mel spectrogram
     patch_size: tuple[int, int] = (4, 16),  # a patch's frames and mel bins
@@ -55,7 +55,7 @@ def show_patches(
     title = title or f"{patch_size[0]}x{patch_size[1]}: {time} x {freq} = {time * freq} patches"
     ax = show_spectrogram(logmel, ax=ax, title=title)
     left, right, bottom, top = ax.images[-1].get_extent()
-    style = dict(color="white", linewidth=0.5, alpha=0.7)
+    style = dict(color="white", linewidth=0.6, alpha=0.8)
     for i in range(1, time):
         ax.axvline(left + (right - left) * i / time, **style)
     for i in range(1, freq):

@@ -17,7 +17,11 @@ from smalldocs.config import load
 from smalldocs.site import Site
 
 # What smalldocs says about options that only Quarto needs, or that NotebookSite reads itself.
-EXPECTED = ("output-file is not read", "format.html.html-math-method is ignored", "unknown key metadata-files")
+EXPECTED = (
+    "output-file is not read",
+    "format.html.html-math-method is ignored",
+    "format.html.grid is ignored",
+)
 
 
 class NotebookSite(Site):
@@ -56,16 +60,17 @@ def main(
         sys.exit(f"{config.lib_name} is not installed, so no name could be linked: run pip install -e '.[dev]' first.")
     refresh_quarto_yml()
     # From the beginning each time: nbdev's cache does not notice a notebook that was removed.
-    shutil.rmtree(config.config_path / "_proc", ignore_errors=True)
+    for folder in (config.config_path / "_proc", config.doc_path):
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         proc = proc_nbs(n_workers=n_workers)
     except Exception as error:
-        sys.exit(f"{error}\nOnly cells that import, are exported or call show_doc run here: keep imports in cells of their own.")
+        sys.exit(f"{error}\nCells that import, are exported or call show_doc run here, without those before them: "
+                 "keep imports in cells of their own.")
     layout.KATEX = "katex"
     site = NotebookSite(load(proc), config.doc_host + config.doc_baseurl)
     pages = site.build()
     warnings = [w for w in site.warnings if not any(e in w for e in EXPECTED)]
-    shutil.rmtree(config.doc_path, ignore_errors=True)
     shutil.move(proc / config.doc_path.name, config.doc_path)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

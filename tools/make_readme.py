@@ -27,13 +27,18 @@ def option(
     return found[1].strip().strip("\"'") if found else default
 
 
-def into_folder(
+def plain_markdown(
     markdown: str,  # text of a notebook in the folder
     folder: str,  # the folder as seen from README.md
-) -> str:  # the text with its relative links leading into the folder; fenced code stays as it is
-    "Make links relative to the notebook relative to README.md."
+) -> str:  # the text as GitHub reads it; fenced code stays as it is
+    "Make relative links lead into the folder, and leave out what only the site's renderers read."
     parts = re.split(r"(^```.*?^```)", markdown, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if part.startswith("```") else LINK.sub(rf"\1{folder}/\2", part) for part in parts)
+    for i, part in enumerate(parts):
+        if not part.startswith("```"):
+            part = LINK.sub(rf"\1{folder}/\2", part)
+            part = re.sub(r"^:::.*\n?", "", part, flags=re.MULTILINE)  # the fences of a callout
+            parts[i] = re.sub(r"(\]\([^)]*\))\{[^}\n]*\}", r"\1", part)  # attributes of a link or picture
+    return "".join(parts)
 
 
 def show_output(
@@ -63,14 +68,14 @@ def convert(
     pictures: dict = {}
     for cell in NBProcessor(notebook, rm_directives=False).nb.cells:
         if cell.cell_type == "markdown":
-            parts.append(into_folder(cell.source.strip(), folder))
+            parts.append(plain_markdown(cell.source.strip(), folder))
         elif cell.cell_type == "code" and not HIDDEN & set(cell.directives_) and option(cell, "include") != "false":
             code = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.MULTILINE).strip()
             if code and option(cell, "echo") != "false":
                 parts.append(f"```python\n{code}\n```")
             for output in cell.outputs if option(cell, "output") != "false" else []:
                 name = f"images/{notebook.stem}-{len(pictures) + 1}"
-                parts.append(into_folder(show_output(output, name, option(cell, "fig-alt"), pictures), folder))
+                parts.append(plain_markdown(show_output(output, name, option(cell, "fig-alt"), pictures), folder))
     return "\n\n".join(part for part in parts if part) + "\n", pictures
 
 
