@@ -135,11 +135,11 @@ def check_main_job(checks: Checks) -> None:
     found = re.search(r"masked loss ([\d.]+) before, ([\d.]+) after; predicting each band's mean: ([\d.]+)", done)
     checks.report("it learns", bool(found) and float(found[2]) < float(found[3]) < float(found[1]), done)
     checks.step("mwmae_prepare", "mwmae_prepare", sounds, "store", folder=checks.work)
-    options = ["--run", "own/run", "--epochs", "3", "--batch", "4"]
+    options = ["--out", "own/run", "--epochs", "3", "--batch", "4"]
     checks.step("mwmae_pretrain --data", "mwmae_pretrain", "--data", sounds, *options, folder=checks.work)
     for left in sorted((checks.work / "own" / "run" / "checkpoints").glob("*"))[1:]:
         shutil.rmtree(left)
-    checks.step("mwmae_pretrain --resume", "mwmae_pretrain", "--resume", "--run", "own/run", folder=checks.work)
+    checks.step("mwmae_pretrain --resume", "mwmae_pretrain", "--resume", "--out", "own/run", folder=checks.work)
     refuses(checks, "a folder that is not there", "mwmae_pretrain", "--data", "nowhere")
     refuses(checks, "a model that is not there", "mwmae_pretrain", "--model", "vit")
 

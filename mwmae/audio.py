@@ -27,7 +27,7 @@ SAMPLE_RATE = 16_000
 class InputError(ValueError):
     "Something that the user can mend: a file, a setting or an array that is not what it has to be."
 
-# %% ../nbs/00_audio.ipynb #e8e9ce54
+# %% ../nbs/00_audio.ipynb #fc01d971
 def sound_name(
     file,  # path of a sound file, or an open binary file
 ) -> str:  # what messages call it
@@ -46,21 +46,24 @@ def open_sound(
         if not Path(file).stat().st_size:
             raise InputError(f"{name}: the file is empty (0 bytes)")
     try:
+        if hasattr(file, "seek"):
+            file.seek(0)
         return soundfile.SoundFile(file)
     except (RuntimeError, TypeError) as error:
         reason = str(error).partition(": ")[2] or str(error)
         raise InputError(f"{name}: not a sound file that can be read ({reason.strip(' .')})") from None
 
-# %% ../nbs/00_audio.ipynb #17091c3e
+# %% ../nbs/00_audio.ipynb #d3882dc8
 def is_truncated(
     sound: soundfile.SoundFile,  # an open sound file
 ) -> bool:  # whether its end is missing
     "Whether libsndfile found less in the file than its header promises."
     log = sound.extra_info
-    for promised, found in re.findall(r"(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", log):
+    for promised, found in re.findall(r"(?:data|SSND|riff|Data Size)\s*: (\d+) \(should be (\d+)\)", log):
         if int(found) < int(promised) < 2**31 - 2**16:
             return True
-    return "lacks an end-of-stream bit" in log or "without an End-Of-Stream flag" in log
+    signs = ("lacks an end-of-stream bit", "without an End-Of-Stream flag", "Junk after the last page")
+    return any(sign in log for sign in signs)
 
 # %% ../nbs/00_audio.ipynb #e10fae03
 @dataclass(frozen=True)
@@ -88,11 +91,11 @@ def resampling_ratio(
     ratio = Fraction(SAMPLE_RATE, rate).limit_denominator(1000)
     return ratio.numerator, ratio.denominator
 
-# %% ../nbs/00_audio.ipynb #a15687a2
+# %% ../nbs/00_audio.ipynb #1b282dd6
 def _decode(sound, first, last, name):
     "Samples `first` to `last` of an open file as a mono float32 array."
-    sound.seek(first)
     try:
+        sound.seek(first)
         samples = sound.read(last - first, dtype="float32", always_2d=True)
     except RuntimeError as error:
         raise InputError(f"{name}: decoding stopped, the file is damaged or truncated ({str(error).strip(' .')})") from None

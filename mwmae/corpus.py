@@ -7,10 +7,10 @@ __all__ = ['SOUND_SUFFIXES', 'BLOCK', 'CLIP', 'LONG_FILE', 'STRETCH', 'SOURCE', 
            'COMMIT_BYTES', 'walk_files', 'find_sounds', 'Sound', 'FileWindow', 'open_bytes', 'list_sounds',
            'clip_bounds', 'read_pieces', 'sound_samples', 'describe_clip', 'Stretch', 'Analysis', 'analyse_stretch',
            'plan', 'analyse_all', 'StoreState', 'current_settings', 'read_state', 'write_rows', 'StoreWriter',
-           'read_skipped', 'Prepared', 'prepare', 'ClipIndex', 'reflected', 'SpectrogramStore', 'crop_samples',
-           'SoundFiles', 'open_corpus', 'split_held_out', 'CropDataset', 'mwmae_prepare']
+           'read_skipped', 'Prepared', 'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore',
+           'crop_samples', 'SoundFiles', 'split_held_out', 'CropDataset', 'mwmae_prepare']
 
-# %% ../nbs/06_corpus.ipynb #81166ae5
+# %% ../nbs/06_corpus.ipynb #d4826072
 import csv
 import fcntl
 import hashlib
@@ -29,9 +29,8 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from itertools import chain, islice, pairwise
 from math import ceil
-from multiprocessing.connection import wait
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +86,7 @@ class Sound(NamedTuple):
     row: int = -1  # its row in a Parquet table; -1 for anything else
     problem: str = ""  # why it cannot be read, where that is known before trying
 
-# %% ../nbs/06_corpus.ipynb #2b92f961
+# %% ../nbs/06_corpus.ipynb #4aa6c64d
 class FileWindow(io.RawIOBase):
     "A stretch of a file that reads like a file of its own."
 
@@ -100,14 +99,21 @@ class FileWindow(io.RawIOBase):
     ):
         self.file, self.offset, self.size, self.name, self.position = open(path, "rb"), offset, size, name, 0
 
-    def readable(self): return True
-    def seekable(self): return True
+    def readable(self):
+        "It can be read."
+        return True
+
+    def seekable(self):
+        "It can be read from any position."
+        return True
 
     def seek(self, offset, whence=os.SEEK_SET):
+        "Go to a position in the window."
         self.position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence])
         return self.position
 
     def readinto(self, buffer):
+        "Fill `buffer`, but not with what lies behind the window."
         self.file.seek(self.offset + self.position)
         data = self.file.read(max(0, min(len(buffer), self.size - self.position)))
         buffer[: len(data)] = data
@@ -115,10 +121,11 @@ class FileWindow(io.RawIOBase):
         return len(data)
 
     def close(self):
+        "Close the file below as well."
         self.file.close()
         super().close()
 
-# %% ../nbs/06_corpus.ipynb #b7354a95
+# %% ../nbs/06_corpus.ipynb #c02dccd0
 def _parquet():
     "pyarrow's Parquet module."
     try:
@@ -127,17 +134,18 @@ def _parquet():
         raise InputError("reading Parquet needs pyarrow, which is not installed: pip install 'mwmae[parquet]'") from None
     return pyarrow.parquet
 
-
+# %% ../nbs/06_corpus.ipynb #48589b1d
 @lru_cache(maxsize=1)  # rows are asked for in order, so one group at a time is enough
 def _row_group(path, group):
     "The column `audio` of one row group of a Parquet file."
     return _parquet().ParquetFile(path).read_row_group(group, columns=["audio"]).column("audio")
 
-
+# %% ../nbs/06_corpus.ipynb #c6b52cf6
 class _NamedBytes(io.BytesIO):
+    "Bytes that read like a file and have a name, so that messages can speak of them."
     name = "the sound"
 
-
+# %% ../nbs/06_corpus.ipynb #69cb5f3b
 def _row_bytes(sound):
     "The bytes of a sound in a Parquet table, as a file."
     metadata, row = _parquet().read_metadata(sound.path), sound.row
@@ -170,7 +178,7 @@ def open_bytes(
     else:
         yield sound.path
 
-# %% ../nbs/06_corpus.ipynb #ade7480d
+# %% ../nbs/06_corpus.ipynb #8ac6c424
 def _tar_sounds(path, name):
     "The sounds in a tar archive."
     try:
@@ -183,7 +191,7 @@ def _tar_sounds(path, name):
     except (tarfile.TarError, OSError) as error:
         yield Sound(name, str(path), problem=f"not a whole, uncompressed tar archive ({error})")
 
-
+# %% ../nbs/06_corpus.ipynb #64b8290c
 def _parquet_sounds(path, name):
     "The sounds embedded in a Parquet table, none if it has no audio column."
     try:
@@ -199,7 +207,7 @@ def _parquet_sounds(path, name):
         for row in range(file.metadata.num_rows):
             yield Sound(f"{name}/{row:06d}", str(path), row=row)
 
-# %% ../nbs/06_corpus.ipynb #f591ac0b
+# %% ../nbs/06_corpus.ipynb #7d4c24cf
 def _manifest_paths(path):
     "The column of a CSV or Parquet table that names files."
     try:
@@ -219,7 +227,7 @@ def _manifest_paths(path):
             return [path for path in dict.fromkeys(table[column]) if path]
     raise InputError(f"{path}: a manifest needs a column path, found {', '.join(table) or 'no columns'}")
 
-
+# %% ../nbs/06_corpus.ipynb #aa0fffa3
 def _is_manifest(path):
     "Whether a file is a table that names sounds rather than one that holds them."
     if path.suffix.lower() != ".parquet":
@@ -261,17 +269,15 @@ def clip_bounds(
     pieces = max(1, (2 * samples + wanted) // (2 * wanted))
     return [samples * i // pieces for i in range(pieces + 1)]
 
-# %% ../nbs/06_corpus.ipynb #a955fa24
+# %% ../nbs/06_corpus.ipynb #909b1131
 BLOCK = 60 * SAMPLE_RATE
 
 
 def _read_block(file, first, last):
     "Samples `first` to `last` of a sound, counted at 16 kHz."
-    if hasattr(file, "seek"):
-        file.seek(0)
     return read_audio(file, first / SAMPLE_RATE, (last - first) / SAMPLE_RATE)
 
-
+# %% ../nbs/06_corpus.ipynb #c5477ada
 def read_pieces(
     file,  # path of a sound file, or an open binary file that can seek
     bounds: list[int],  # where the pieces begin and where the last one ends, samples at 16 kHz
@@ -288,13 +294,11 @@ def read_pieces(
             pieces = (samples[a - block[0] : b - block[0]] for a, b in pairwise(block))
         yield from pieces
 
-# %% ../nbs/06_corpus.ipynb #b6226e0a
+# %% ../nbs/06_corpus.ipynb #93ff3451
 def sound_samples(
     file,  # path of a sound file, or an open binary file that can seek
 ) -> int:  # length at 16 kHz, samples
     "How many samples `read_audio` would return. Raises `InputError` if `file` is no sound or holds too little."
-    if hasattr(file, "seek"):
-        file.seek(0)
     info = sound_info(file)
     up, down = resampling_ratio(info.sample_rate)
     samples = ceil(round(info.seconds * info.sample_rate) * up / down)
@@ -329,7 +333,7 @@ CLIP = np.dtype([
     ("deviation", "<f4"),  # population standard deviation of it
 ])
 
-# %% ../nbs/06_corpus.ipynb #5bacf3ff
+# %% ../nbs/06_corpus.ipynb #b5c1530b
 class Stretch(NamedTuple):
     "A recording, or consecutive clips of a long one."
     sound: Sound
@@ -337,7 +341,7 @@ class Stretch(NamedTuple):
     last: int | None = None  # number behind the last clip; None goes to the end
     ends: bool = True  # whether the recording ends here
 
-
+# %% ../nbs/06_corpus.ipynb #ff54b31f
 class Analysis(NamedTuple):
     "What came of a stretch."
     stretch: Stretch
@@ -346,18 +350,19 @@ class Analysis(NamedTuple):
     lost: int = 0  # number of clips that cannot be used
     reason: str = ""  # why the first of them cannot
 
-# %% ../nbs/06_corpus.ipynb #242a786b
+# %% ../nbs/06_corpus.ipynb #5ae16d2d
 @cache
 def _log_mel():
+    "The spectrogram, made once in each process."
     return LogMelSpectrogram()
 
-
+# %% ../nbs/06_corpus.ipynb #d1a93517
 def _reason(error, sound):
     "What the report says: the message, without the name that it may begin with."
     text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     return " ".join(text.removeprefix(f"{sound.path}: ").removeprefix(f"{sound.name}: ").split())
 
-
+# %% ../nbs/06_corpus.ipynb #2f05611c
 def analyse_stretch(
     stretch: Stretch,  # what to read
     clip_seconds: float,  # length of a clip, seconds
@@ -385,50 +390,65 @@ def analyse_stretch(
     lost = max(len(bounds) - 1 - len(rows), len(reasons))
     return Analysis(stretch, np.array(rows, CLIP), pictures, lost, reasons[0] if reasons else "")
 
-# %% ../nbs/06_corpus.ipynb #22973d9b
+# %% ../nbs/06_corpus.ipynb #f7ec0d1a
 LONG_FILE = 8 << 20  # bytes; of a larger file, the header is read to plan its stretches
 STRETCH = 600  # seconds
 
 
+def _size(sound):
+    "How many bytes a sound has, as far as that can be told without reading."
+    try:
+        return sound.size or os.path.getsize(sound.path) if sound.row < 0 else 0
+    except OSError:
+        return 0  # whoever reads it will find the same fault and report it
+
+# %% ../nbs/06_corpus.ipynb #c4cbf8e5
 def _stretches(sound, clip_seconds):
     "Cut a long recording into stretches of ten minutes."
     try:
-        if (sound.size if sound.offset >= 0 else os.path.getsize(sound.path)) > LONG_FILE and sound.row < 0:
+        if _size(sound) > LONG_FILE:
             with open_bytes(sound) as file:
                 pieces = len(clip_bounds(sound_samples(file), round(clip_seconds * SAMPLE_RATE))) - 1
             starts = [*range(0, pieces, max(1, int(STRETCH / clip_seconds))), pieces]
             return [Stretch(sound, a, b, b == pieces) for a, b in pairwise(starts)]
     except (InputError, OSError):
-        pass  # whoever reads it will find the same fault and report it
+        pass
     return [Stretch(sound)]
 
-
+# %% ../nbs/06_corpus.ipynb #5e3a4c00
 def plan(
     sounds: Iterable[Sound],  # what to read
     clip_seconds: float,  # length of a clip, seconds
-    size: int = 16,  # recordings in a batch
+    most: int = 16,  # recordings in a batch
 ) -> Iterator[list[Stretch]]:  # batches of work
     "Divide the work into batches: several short recordings, or one stretch of a long one."
-    batch = []
+    batch, size = [], 0
     for sound in sounds:
         stretches = _stretches(sound, clip_seconds)
-        batch += stretches[:1]
-        if len(batch) >= size or len(stretches) > 1:
+        batch.append(stretches[0])
+        size += _size(sound)
+        if len(batch) >= most or size > LONG_FILE:
             yield batch
             yield from ([stretch] for stretch in stretches[1:])
-            batch = []
+            batch, size = [], 0
     if batch:
         yield batch
 
-# %% ../nbs/06_corpus.ipynb #f117b913
+# %% ../nbs/06_corpus.ipynb #49a4c1b2
+def _end_with(parent):
+    "End this process when its parent has ended."
+    while os.getppid() == parent:
+        sleep(0.5)
+    os._exit(1)
+
+# %% ../nbs/06_corpus.ipynb #f5346c75
 def _begin_worker():
     "Prepare a process of the pool."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
-
+# %% ../nbs/06_corpus.ipynb #bb27f025
 @contextmanager
 def _quiet():
     "Turn the process's standard error away, on which some decoders print warnings of their own."
@@ -441,12 +461,13 @@ def _quiet():
         os.close(kept)
         os.close(nowhere)
 
-
+# %% ../nbs/06_corpus.ipynb #02736d4d
 def _analyse_batch(batch, clip_seconds, spectrograms):
+    "What a process of the pool is asked to do."
     with _quiet():
         return [analyse_stretch(stretch, clip_seconds, spectrograms) for stretch in batch]
 
-
+# %% ../nbs/06_corpus.ipynb #56530128
 def _analyse_apart(batch, work):
     "Analyse a batch in a process of its own; if that breaks down, halve the batch until the culprit is alone."
     try:
@@ -458,7 +479,7 @@ def _analyse_apart(batch, work):
         half = len(batch) // 2
         return _analyse_apart(batch[:half], work) + _analyse_apart(batch[half:], work)
 
-
+# %% ../nbs/06_corpus.ipynb #e31bb62b
 def _in_this_process(batches, work):
     "Analyse without a pool, with one thread, as the pool's processes do."
     threads = torch.get_num_threads()
@@ -468,7 +489,7 @@ def _in_this_process(batches, work):
     finally:
         torch.set_num_threads(threads)
 
-# %% ../nbs/06_corpus.ipynb #5b5529cf
+# %% ../nbs/06_corpus.ipynb #f90e9284
 def analyse_all(
     batches: Iterator[list[Stretch]],  # the work, see `plan`
     work,  # function of a batch that returns the analyses of its stretches
@@ -484,7 +505,8 @@ def analyse_all(
         try:
             while True:
                 for batch in islice(batches, 3 * workers - len(pending)):
-                    pending.append((batch, pool.submit(work, batch)))
+                    pending.append([batch, None])
+                    pending[-1][1] = pool.submit(work, batch)
                 if not pending:
                     ended = True
                     break
@@ -497,7 +519,7 @@ def analyse_all(
         finally:
             pool.shutdown(wait=ended, cancel_futures=True)
 
-# %% ../nbs/06_corpus.ipynb #21d85b2f
+# %% ../nbs/06_corpus.ipynb #dbdd1279
 @dataclass
 class StoreState:
     "The contents of `store.json`: how spectrograms were made, and how many rows of each array count."
@@ -520,14 +542,14 @@ class StoreState:
     rows: int = 0  # frames in the last part
     samples: int = 0  # of all clips together, at 16 kHz
 
-
+# %% ../nbs/06_corpus.ipynb #03b88534
 SOURCE = np.dtype([("name_end", "<i8"), ("reason_end", "<i8"), ("clips", "<i4"), ("lost", "<i4")])
 SETTINGS = ("format", "sample_rate", "n_fft", "win_length", "hop_length", "f_min", "f_max", "mels", "clip_seconds", "spectrograms")
 PART_FRAMES = 2**23
 COMMIT_SECONDS = 10  # at most so much work is lost when a run is killed
 COMMIT_BYTES = 64 << 20
 
-# %% ../nbs/06_corpus.ipynb #85498425
+# %% ../nbs/06_corpus.ipynb #bcc55e40
 def current_settings(
     clip_seconds: float = 10.0,  # length of a clip
     spectrograms: bool = True,  # False: an index of sound files, without spectrograms
@@ -539,7 +561,7 @@ def current_settings(
         mels=mel.n_mels, clip_seconds=float(clip_seconds), spectrograms=spectrograms,
     )
 
-
+# %% ../nbs/06_corpus.ipynb #64bc1c95
 def read_state(
     folder: str | Path,  # a store
     wanted: StoreState | None = None,  # settings that it has to have; None takes any clip length
@@ -580,7 +602,7 @@ def write_rows(
         file.flush()
         os.fsync(file.fileno())
 
-# %% ../nbs/06_corpus.ipynb #1c93cf4a
+# %% ../nbs/06_corpus.ipynb #733d2b80
 def _lock(folder):
     "An open file that no other process can lock until this one closes it or ends."
     file = open(folder / ".lock", "a")
@@ -591,7 +613,7 @@ def _lock(folder):
         raise InputError(f"{folder}: another process is preparing this store") from None
     return file
 
-
+# %% ../nbs/06_corpus.ipynb #e2b06117
 class StoreWriter:
     "Adds recordings to a store; what has been committed survives anything."
 
@@ -619,9 +641,10 @@ class StoreWriter:
         self.reason = ""
 
     def close(self):
+        "Let other processes write to the store."
         self.lock.close()
 
-# %% ../nbs/06_corpus.ipynb #11856988
+# %% ../nbs/06_corpus.ipynb #2ebb61fb
 @patch
 def add(
     self: StoreWriter,
@@ -647,7 +670,7 @@ def add(
     elif self.bytes > COMMIT_BYTES:  # a recording of many hours does not wait in memory for its end
         self._write_pictures()
 
-
+# %% ../nbs/06_corpus.ipynb #dbdb9536
 @patch
 def _end_recording(self: StoreWriter, name, reason):
     "Add the row of a recording whose stretches have all been added, and commit if it is time to."
@@ -660,7 +683,7 @@ def _end_recording(self: StoreWriter, name, reason):
     if self.bytes > COMMIT_BYTES or monotonic() - self.time > COMMIT_SECONDS:
         self.commit()
 
-# %% ../nbs/06_corpus.ipynb #6126e1c7
+# %% ../nbs/06_corpus.ipynb #4fcae9ad
 @patch
 def _write_pictures(self: StoreWriter):
     "Write the waiting spectrograms behind those of the open part."
@@ -670,7 +693,7 @@ def _write_pictures(self: StoreWriter):
         write_rows(path, kept, self.pictures, np.float16, (self.state.mels,))
     self.pictures, self.bytes = [], 0
 
-
+# %% ../nbs/06_corpus.ipynb #64adc266
 @patch
 def commit(
     self: StoreWriter,
@@ -686,24 +709,25 @@ def commit(
     save_config(self.state, self.folder / "store.json")
     self.committed, self.time = replace(self.state), monotonic()
 
-# %% ../nbs/06_corpus.ipynb #ab56c2d9
-def _texts(folder, column, ends):
+# %% ../nbs/06_corpus.ipynb #df91755b
+def _texts(array, ends):
     "Texts that stand one behind the other in an array of bytes."
-    blob = np.load(Path(folder) / f"{column}.npy").tobytes()
+    blob = array.tobytes()
     return [os.fsdecode(blob[a:b]) for a, b in pairwise([0, *ends.tolist()])]
 
-
+# %% ../nbs/06_corpus.ipynb #778ad330
 def read_skipped(
     folder: str | Path,  # a store
 ) -> list[tuple[str, str]]:  # (name, reason) of every recording of which clips are missing
     "Which recordings could not be used, or not as a whole, and why."
     count = load_config(StoreState, Path(folder) / "store.json").sources
     sources = np.load(Path(folder) / "sources.npy")[:count]
-    names, reasons = _texts(folder, "names", sources["name_end"]), _texts(folder, "reasons", sources["reason_end"])
+    names = _texts(np.load(Path(folder) / "names.npy"), sources["name_end"])
+    reasons = _texts(np.load(Path(folder) / "reasons.npy"), sources["reason_end"])
     parts = [f" ({lost} of {used + lost} clips left out)" if used else "" for used, lost in sources[["clips", "lost"]].tolist()]
     return [(name, reason + part) for name, reason, part in zip(names, reasons, parts) if reason]
 
-
+# %% ../nbs/06_corpus.ipynb #9417644b
 def _write_skipped(folder, skipped):
     "Write skipped.csv."
     with atomic_file(Path(folder) / "skipped.csv") as temporary:
@@ -727,7 +751,7 @@ class Prepared:
         skipped = f"\n{len(self.skipped)} could not be used, or not as a whole; {self.folder / 'skipped.csv'} says why"
         return text + (skipped if self.skipped else "")
 
-# %% ../nbs/06_corpus.ipynb #f848e8b7
+# %% ../nbs/06_corpus.ipynb #e595366a
 def _report(writer, added):
     "Finish a store and say what is in it. Raises `InputError` if that is nothing."
     state, folder = writer.state, writer.folder
@@ -744,12 +768,12 @@ def _report(writer, added):
     used = int((np.load(folder / "sources.npy")["clips"] > 0).sum())
     return Prepared(folder, state.clips, state.samples / SAMPLE_RATE / 3600, used, added, skipped)
 
-
+# %% ../nbs/06_corpus.ipynb #52277a33
 def _cores():
     "How many cores this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
-
+# %% ../nbs/06_corpus.ipynb #6e74aa28
 def _fill(writer, sounds, workers):
     "Analyse sounds and add them to a store, showing how far it is."
     work = partial(_analyse_batch, clip_seconds=writer.state.clip_seconds, spectrograms=writer.state.spectrograms)
@@ -767,7 +791,7 @@ def _fill(writer, sounds, workers):
             seconds = (writer.state.samples - before) / SAMPLE_RATE
             bar.set_postfix_str(f"{seconds / 3600:.2f} h, {seconds / (monotonic() - begin):.0f}x real time", refresh=False)
 
-# %% ../nbs/06_corpus.ipynb #5abffb40
+# %% ../nbs/06_corpus.ipynb #189cd8f1
 def prepare(
     source: str | Path,  # folder, manifest, tar archive or Parquet file, see `list_sounds`
     store: str | Path,  # folder to write, or to add to
@@ -786,22 +810,42 @@ def prepare(
         raise InputError(f"workers is {workers}, expected 1 or more")
     sounds = list(list_sounds(source))
     if not sounds:
-        raise InputError(f"{source}: no sound files found, looked for {' '.join(sorted(SOUND_SUFFIXES))} and for .tar and .parquet")
+        raise InputError(f"{source}: no sound files found, expected some such as .wav, .flac, .ogg or .mp3, or .tar or .parquet")
     with closing(StoreWriter(store, current_settings(clip_seconds, spectrograms), part_frames)) as writer:
         known = set()
         if writer.state.sources:
-            known = set(_texts(store, "names", np.load(Path(store) / "sources.npy")["name_end"][: writer.state.sources]))
+            ends = np.load(Path(store) / "sources.npy")["name_end"][: writer.state.sources]
+            known = set(_texts(np.load(Path(store) / "names.npy"), ends))
         sounds = [sound for sound in sounds if sound.name not in known]
         if sounds:
             _fill(writer, sounds, workers)
         return _report(writer, len(sounds))
 
-# %% ../nbs/06_corpus.ipynb #3ebfbca7
+# %% ../nbs/06_corpus.ipynb #95d47793
+def prepare_samples(
+    sounds: Iterable[tuple[str, Tensor]],  # (name, (samples,) sound at 16 kHz) of each clip
+    store: str | Path,  # folder to write; as many sounds as are in it already are passed over
+) -> Prepared:  # what the store holds, and what could not be used
+    "Make a spectrogram store of sounds in memory. Raises `InputError` if none of them can be used."
+    with closing(StoreWriter(store, current_settings())) as writer:
+        known = writer.state.sources
+        for name, samples in islice(sounds, known, None):
+            clips, pictures, reason = np.empty(0, CLIP), [], ""
+            try:
+                spectrogram, mean, deviation = describe_clip(samples, _log_mel())
+                clips = np.array([(0, 0, len(samples), len(spectrogram), 0, 0, mean, deviation)], CLIP)
+                pictures = [spectrogram.half().numpy()]
+            except InputError as error:
+                reason = str(error)
+            writer.add(Analysis(Stretch(Sound(name, "")), clips, pictures, int(bool(reason)), reason))
+        return _report(writer, writer.state.sources - known)
+
+# %% ../nbs/06_corpus.ipynb #944511c8
 def _mapped(folder, name, count):
     "The first `count` rows of an array of a store, mapped and not read."
     return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r" if count else None))[:count]
 
-
+# %% ../nbs/06_corpus.ipynb #b2c5a6d2
 class ClipIndex:
     "The clips of a store by number; the classes below know how to read them."
 
@@ -830,7 +874,7 @@ class ClipIndex:
         "Length of all clips together."
         return self.state.samples / SAMPLE_RATE / 3600
 
-# %% ../nbs/06_corpus.ipynb #5918fbe6
+# %% ../nbs/06_corpus.ipynb #0bfbfb61
 @patch
 def source_name(
     self: ClipIndex,
@@ -840,7 +884,15 @@ def source_name(
     begin = self.sources["name_end"][number - 1] if number else 0
     return os.fsdecode(self._names[begin : self.sources["name_end"][number]].tobytes())
 
+# %% ../nbs/06_corpus.ipynb #366422ff
+@patch
+def source_names(
+    self: ClipIndex,
+) -> list[str]:  # for each recording, its path inside the source
+    "Names of all recordings, those of which no clip could be used among them."
+    return _texts(self._names, self.sources["name_end"])
 
+# %% ../nbs/06_corpus.ipynb #adf06e1c
 @patch
 def source(
     self: ClipIndex,
@@ -849,7 +901,7 @@ def source(
     "Name of the recording that a clip was cut from."
     return self.source_name(self.clips["source"][clip])
 
-
+# %% ../nbs/06_corpus.ipynb #28f2c7bb
 @patch
 def name(
     self: ClipIndex,
@@ -870,7 +922,7 @@ def reflected(
     last = max(length - 1, 1)
     return (((torch.arange(start, start + frames) + last) % (2 * last)) - last).abs()
 
-# %% ../nbs/06_corpus.ipynb #bfac8dc6
+# %% ../nbs/06_corpus.ipynb #bb3fa268
 @patch
 def crop(
     self: ClipIndex,
@@ -888,7 +940,7 @@ def crop(
         values = self._read(clip, 0, length)[reflected(start, frames, length)]
     return values.sub_(float(self._mean[clip])).div_(float(self._deviation[clip]) + 1e-8)
 
-
+# %% ../nbs/06_corpus.ipynb #305e105c
 @patch
 def clip(
     self: ClipIndex,
@@ -959,25 +1011,12 @@ class SoundFiles(ClipIndex):
             samples = _read_block(file, begin + first, begin + last)
         return _log_mel()(samples)[early : early + stop - start]
 
-# %% ../nbs/06_corpus.ipynb #9380f7c8
-def open_corpus(
-    data: str | Path,  # a store, or any source that `prepare` takes
-    folder: str | Path,  # where to put the store, or the index, of what is not a store yet
-    from_files: bool = False,  # read crops from the sound files; the folder then holds the index alone
-    **options,  # passed on to `prepare`
-) -> tuple[ClipIndex, Prepared | None]:  # the corpus, and what preparing it had to say
-    "Open a store, or prepare sound files and open that. Raises `InputError` as `prepare` does."
-    if (Path(data) / "store.json").is_file():
-        return SpectrogramStore(data), None
-    prepared = prepare(data, folder, spectrograms=not from_files, **options)
-    return SoundFiles(data, folder) if from_files else SpectrogramStore(folder), prepared
-
-# %% ../nbs/06_corpus.ipynb #c0d0d298
+# %% ../nbs/06_corpus.ipynb #43f3ccb2
 def _hash(text, seed):
     "A number from 0 to 2**64 - 1 that looks random but always is the same."
     return int.from_bytes(hashlib.blake2b(f"{seed}:{text}".encode("utf-8", "surrogateescape"), digest_size=8).digest())
 
-
+# %% ../nbs/06_corpus.ipynb #ac28a663
 def _fitting(order, sizes, room):
     "Take groups in order while they fit into `room`; if none does, the smallest."
     taken = []
@@ -989,7 +1028,7 @@ def _fitting(order, sizes, room):
             break
     return taken or [min(order, key=lambda group: sizes[group])]
 
-# %% ../nbs/06_corpus.ipynb #6bba1419
+# %% ../nbs/06_corpus.ipynb #f00ae1d9
 def split_held_out(
     corpus: ClipIndex,  # the clips
     share: float = 0.05,  # part of the clips to hold out
@@ -1002,12 +1041,13 @@ def split_held_out(
     source = corpus.clips["source"]
     if len(corpus) == 1:
         return np.array([0]), np.array([0])
-    if len(np.unique(source)) > 1:
-        group, name = source, corpus.source_name
+    if np.ptp(source):
+        group, names = source, corpus.source_names()
     else:
-        group, name = np.arange(len(corpus)), corpus.name
+        group, names = np.arange(len(corpus)), [corpus.name(clip) for clip in range(len(corpus))]
     sizes = np.bincount(group).tolist()
-    order = sorted((i for i, size in enumerate(sizes) if size), key=lambda i: _hash(name(i), seed))
+    hashes = [_hash(name, seed) for name in names]
+    order = sorted((i for i, size in enumerate(sizes) if size), key=hashes.__getitem__)
     room = max(1, min(most, round(share * len(corpus))))
     held_out = np.isin(group, _fitting(order, sizes, room))
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)[:most]

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['BUILTIN_CLIPS', 'COLUMNS', 'HELD_OUT_SEED', 'PretrainConfig', 'learning_rate', 'epoch_order', 'step_batches',
-           'steps_per_epoch', 'write_builtin', 'builtin_corpus', 'open_data', 'held_out_loss', 'band_mean_loss',
-           'open_log', 'show_losses', 'save_figures', 'make_optimizer', 'take_step', 'stop_request', 'Run', 'Record',
-           'pretrain', 'compare_settings', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words',
-           'mwmae_pretrain']
+           'steps_per_epoch', 'builtin_sound', 'make_builtin', 'processes', 'open_data', 'report_skipped',
+           'held_out_loss', 'band_mean_loss', 'open_log', 'show_losses', 'save_figures', 'make_optimizer', 'take_step',
+           'stop_request', 'Run', 'Record', 'pretrain', 'compare_settings', 'has_bfloat16', 'machine_settings',
+           'new_run', 'newest_run', 'last_words', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #0199718e
+# %% ../nbs/07_pretrain.ipynb #11027544
 import contextlib
 import csv
 import io
@@ -17,19 +17,15 @@ import math
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 import zlib
-from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import gather_object
@@ -41,21 +37,22 @@ from tqdm.auto import tqdm
 
 from matplotlib.figure import Figure
 
-from .audio import SAMPLE_RATE, InputError
+from .audio import InputError
 from .checkpoint import (
     atomic_file, check_checkpoint, load_checkpoint, load_config, load_tensors, load_weights, list_checkpoints,
     newest_checkpoint, readable_errors, save_checkpoint, save_config)
-from .corpus import ClipIndex, CropDataset, SpectrogramStore, open_corpus, prepare, split_held_out
+from .corpus import ClipIndex, CropDataset, Prepared, SoundFiles, SpectrogramStore, prepare, prepare_samples, split_held_out
 from .masking import random_masking
 from .model import MAEConfig, MaskedAutoencoder, masked_loss, model_config, show_reconstruction
 from .patches import patchify
 from .sounds import synth_clip
 
-# %% ../nbs/07_pretrain.ipynb #f7c37981
+# %% ../nbs/07_pretrain.ipynb #db73d41f
 @dataclass
 class PretrainConfig:
     "What a pre-training run does; the defaults are the paper's."
     data: str = "builtin"  # folder of sounds, spectrogram store, or 'builtin'
+    from_files: bool = False  # read crops from the sound files, without a store of spectrograms
     model: str = "mwmae_base_4x16"  # a name of list_models()
     frames: int = 200  # length of a crop, frames of 10 ms
     mask_ratio: float = 0.8  # share of the patches that are hidden
@@ -87,6 +84,8 @@ class PretrainConfig:
             raise InputError(f"--micro_batch is {self.micro_batch}, expected at least 1")
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"--precision is {self.precision!r}, expected fp32 or bf16")
+        if self.from_files and self.data == "builtin":
+            raise InputError("--from_files goes with --data FOLDER; the built-in corpus has no files")
         self.model_config()
 
     def model_config(self) -> MAEConfig:
@@ -140,50 +139,62 @@ def steps_per_epoch(
     "Steps in which every clip is seen once."
     return math.ceil(clips / config.batch)
 
-# %% ../nbs/07_pretrain.ipynb #05f6f232
+# %% ../nbs/07_pretrain.ipynb #9903546a
 BUILTIN_CLIPS = 2000
 
 
-def write_builtin(
-    folder: Path,  # where the sound files go
-    clips: range,  # which clips to make
-):
-    "Write clips of the built-in corpus as WAV files."
-    for clip in clips:
-        samples, _ = synth_clip(0, clip)
-        soundfile.write(folder / f"{clip:06d}.wav", samples.numpy(), SAMPLE_RATE, subtype="PCM_16")
+def builtin_sound(
+    clip: int,  # number of the clip
+) -> tuple[str, Tensor]:  # its name, and (samples,) sound
+    "A clip of the built-in corpus."
+    return f"{clip:06d}", synth_clip(0, clip)[0]
 
 
-def builtin_corpus(
-    folder: Path,  # where its store is, or will be
+def make_builtin(
+    folder: Path,  # where its store will be
     clips: int = BUILTIN_CLIPS,  # how many clips to make
-) -> SpectrogramStore:  # the store
-    "Make the built-in corpus on all cores, or open it if it was made before."
+):
+    "Make the store of the built-in corpus on all cores, unless it is there already."
     with contextlib.suppress(InputError):
         return SpectrogramStore(folder)
-    with tempfile.TemporaryDirectory() as sounds, ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        batches = [range(i, min(i + 20, clips)) for i in range(0, clips, 20)]
-        done = pool.map(partial(write_builtin, Path(sounds)), batches)
-        deque(tqdm(done, "making the built-in corpus", len(batches), unit=" batches", disable=None), maxlen=0)
-        prepare(sounds, folder)
-    return SpectrogramStore(folder)
+    with ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        sounds = pool.map(builtin_sound, range(clips), chunksize=10)
+        prepare_samples(tqdm(sounds, "making sounds", clips, unit=" clips", disable=None), folder)
 
-# %% ../nbs/07_pretrain.ipynb #ba6479cc
+# %% ../nbs/07_pretrain.ipynb #1949d8ca
+def processes() -> PartialState:  # rank, number of processes, device
+    "The processes of this run; without an accelerator they compute on the CPU and talk through gloo."
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
 def open_data(
     data: str,  # folder of sounds, spectrogram store, or 'builtin'
     stores: Path,  # folder for the stores of data that is not one yet
+    from_files: bool = False,  # keep an index alone, and read every crop from its sound file
 ) -> ClipIndex:  # the corpus
     "Open the corpus of a run, preparing it if need be. Raises `InputError` if there is none, or nothing in it can be used."
-    with PartialState().main_process_first():
+    if (Path(data) / "store.json").is_file():
+        return SpectrogramStore(data)
+    source = Path(data).resolve()
+    name = f"{source.stem}-{zlib.crc32(os.fsencode(source)):08x}" if data != "builtin" else f"builtin-{BUILTIN_CLIPS}"
+    folder = stores / (f"{name}-index" if from_files else name)
+    if processes().is_main_process:
         if data == "builtin":
-            return builtin_corpus(stores / f"builtin-{BUILTIN_CLIPS}")
-        source = Path(data).resolve()
-        corpus, prepared = open_corpus(data, stores / f"{source.stem}-{zlib.crc32(os.fsencode(source)):08x}")
-    if prepared and prepared.skipped and PartialState().is_main_process:
+            make_builtin(folder)
+        else:
+            report_skipped(prepare(data, folder, spectrograms=not from_files))
+    processes().wait_for_everyone()
+    return SoundFiles(data, folder) if from_files else SpectrogramStore(folder)
+
+
+def report_skipped(
+    prepared: Prepared,  # what preparing had to say
+):
+    "Print the first few sounds that could not be used, and where the others are listed."
+    if prepared.skipped:
         print(f"{len(prepared.skipped)} of the sounds could not be used, or not as a whole; {prepared.folder / 'skipped.csv'} says why:")
-        for name, reason in prepared.skipped[:5]:
-            print(f"  {name}: {reason}")
-    return corpus
+    for name, reason in prepared.skipped[:5]:
+        print(f"  {name}: {reason}")
 
 # %% ../nbs/07_pretrain.ipynb #f8f37e66
 @torch.no_grad()
@@ -318,7 +329,7 @@ def stop_request():
         for number, handler in before.items():
             signal.signal(number, handler)
 
-# %% ../nbs/07_pretrain.ipynb #0c2c63fc
+# %% ../nbs/07_pretrain.ipynb #fe63db1b
 HELD_OUT_SEED = 2**31 - 1  # crops and masks of held-out clips are the same in every run
 
 
@@ -332,7 +343,8 @@ class Run:
         corpus: ClipIndex,  # what to learn from
     ):
         self.config, self.folder, self.corpus = config, Path(folder), corpus
-        self.accelerator = Accelerator(mixed_precision={"fp32": "no", "bf16": "bf16"}[config.precision])
+        precision = {"fp32": "no", "bf16": "bf16"}[config.precision]
+        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=precision)
         shape = config.model_config()
         train, held_out = split_held_out(self.corpus)
         self.examples = CropDataset(self.corpus, train, shape.frames, shape.patches, config.seed)
@@ -560,7 +572,7 @@ def measure_speed(
         file.write(f"{step},{seconds:.3f},{(step - self.since) * self.run.config.batch / seconds:.2f},{self.waited / seconds:.5f}\n")
     self.begin, self.waited, self.since = now, 0.0, step
 
-# %% ../nbs/07_pretrain.ipynb #d483a8d7
+# %% ../nbs/07_pretrain.ipynb #f6a83644
 def pretrain(
     config: PretrainConfig,  # settings of the run
     folder: str | Path,  # run folder, made if there is none
@@ -572,8 +584,8 @@ def pretrain(
     if resume:
         compare_settings(load_config(PretrainConfig, folder / "config.json"), config, folder)
     elif (folder / "config.json").exists():
-        raise InputError(f"--run {folder}: there is a run already; --resume continues it, another name begins another")
-    run = Run(config, folder, corpus or open_data(config.data, folder.parent / "stores"))
+        raise InputError(f"--out {folder}: there is a run already; --resume continues it, another name begins another")
+    run = Run(config, folder, corpus or open_data(config.data, folder.parent / "stores", config.from_files))
     run.begin(resume)
     if run.accelerator.is_main_process:
         save_config(config, folder / "config.json")
@@ -593,7 +605,7 @@ def compare_settings(
     "Raises `InputError` naming every setting that differs, since then the run could not end as it would have."
     differ = [f"--{name} {getattr(now, name)} (was {value})" for name, value in asdict(before).items() if getattr(now, name) != value]
     if differ:
-        raise InputError(f"--run {folder}: cannot resume with other settings: {', '.join(differ)}")
+        raise InputError(f"--out {folder}: cannot resume with other settings: {', '.join(differ)}")
 
 # %% ../nbs/07_pretrain.ipynb #c20dca69
 def has_bfloat16(
@@ -626,7 +638,7 @@ def machine_settings(
     chosen.setdefault("save_every", max(1, min(1000, steps // 10)))
     return PretrainConfig(**chosen)
 
-# %% ../nbs/07_pretrain.ipynb #15c10026
+# %% ../nbs/07_pretrain.ipynb #344b5f0e
 def new_run(
     runs: Path,  # folder of runs
     model: str,  # name of the model
@@ -642,7 +654,7 @@ def newest_run(
     "The run that was begun last. Raises `InputError` if there is none."
     found = sorted(runs.glob("*/config.json"), key=lambda p: p.stat().st_mtime)
     if not found:
-        raise InputError(f"{runs}: there is no run to resume; name one with --run")
+        raise InputError(f"{runs}: there is no run to resume; name one with --out")
     return found[-1].parent
 
 
@@ -661,11 +673,12 @@ def last_words(
         f"saved:  {checkpoint}, pictures in {run / 'figures'}\n"
         f"next:   {mine if config.data == 'builtin' else onward}")
 
-# %% ../nbs/07_pretrain.ipynb #06a9d6d2
+# %% ../nbs/07_pretrain.ipynb #20da4917
 @call_parse
 def mwmae_pretrain(
     data: str = None,  # Folder of sounds, spectrogram store, manifest or archive; default: a built-in corpus made by code
-    run: str = None,  # Run folder; default: the next number in runs/, with --resume the run begun last
+    from_files: bool = False,  # Read every crop from its sound file: needs no disk for spectrograms, takes more time
+    out: str = None,  # Run folder; default: the next number in runs/, with --resume the run begun last
     resume: bool = False,  # Go on with a run that was stopped or killed, to the same result
     init: str = None,  # Model folder or checkpoint whose weights to begin with; default: random weights
     model: str = None,  # Such as mwmae_base_4x16 or mae_tiny_8x16; default: mwmae_nano_4x16 on a CPU, mwmae_base_4x16 on a GPU
@@ -688,23 +701,23 @@ def mwmae_pretrain(
     keep: int = None,  # Number of checkpoints to keep; default: 3
 ):
     "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, --resume goes on."
-    given = {name: value for name, value in locals().items() if name not in ("run", "resume") and value not in (None, False)}
+    given = {name: value for name, value in locals().items() if name not in ("out", "resume") and value not in (None, False)}
     with readable_errors(mwmae_pretrain):
         runs = Path("runs")
         if resume:
-            folder = Path(run) if run else newest_run(runs)
+            folder = Path(out) if out else newest_run(runs)
             config = replace(load_config(PretrainConfig, folder / "config.json"), **given)
             corpus = None
         else:
             PretrainConfig(**given)  # refuses bad settings before any work is done
-            folder = Path(run) if run else runs
-            corpus = open_data(given.get("data", "builtin"), (folder.parent if run else runs) / "stores")
-            config = machine_settings(PartialState().device.type, len(split_held_out(corpus)[0]), **given)
-            folder = folder if run else new_run(runs, config.model)
+            folder = Path(out) if out else runs
+            corpus = open_data(given.get("data", "builtin"), (folder.parent if out else runs) / "stores", "from_files" in given)
+            config = machine_settings(processes().device.type, len(split_held_out(corpus)[0]), **given)
+            folder = folder if out else new_run(runs, config.model)
         state = pretrain(config, folder, resume, corpus)
-        if not PartialState().is_main_process:
+        if not processes().is_main_process:
             return
         if state["step"] < state["steps"]:
-            print(f"stopped after step {state['step']:,} of {state['steps']:,}; to go on: mwmae_pretrain --resume --run {folder}")
+            print(f"stopped after step {state['step']:,} of {state['steps']:,}; to go on: mwmae_pretrain --resume --out {folder}")
             sys.exit(130)
         print(last_words(folder, config, state))
