@@ -6,12 +6,12 @@
 __all__ = ['BUILTIN_CLIPS', 'COLUMNS', 'HELD_OUT_SEED', 'PretrainConfig', 'learning_rate', 'epoch_order', 'step_batches',
            'steps_per_epoch', 'builtin_sound', 'make_builtin', 'processes', 'open_data', 'report_skipped',
            'held_out_loss', 'band_mean_loss', 'open_log', 'show_losses', 'save_figures', 'make_optimizer', 'take_step',
-           'stop_request', 'Run', 'Record', 'pretrain', 'compare_settings', 'has_bfloat16', 'machine_settings',
-           'new_run', 'newest_run', 'last_words', 'mwmae_pretrain']
+           'stop_request', 'speed_up', 'Run', 'Record', 'pretrain', 'compare_settings', 'has_bfloat16',
+           'machine_settings', 'new_run', 'newest_run', 'last_words', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #11027544
+# %% ../nbs/07_pretrain.ipynb #dec18dc2
 import contextlib
-import csv
+import importlib.util
 import io
 import math
 import os
@@ -22,6 +22,7 @@ import time
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from accelerate.utils import gather_object
 from fastcore.basics import patch
 from fastcore.script import call_parse
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, default_collate
 from tqdm.auto import tqdm
 
@@ -47,7 +49,7 @@ from .model import MAEConfig, MaskedAutoencoder, masked_loss, model_config, show
 from .patches import patchify
 from .sounds import synth_clip
 
-# %% ../nbs/07_pretrain.ipynb #db73d41f
+# %% ../nbs/07_pretrain.ipynb #a631cfe1
 @dataclass
 class PretrainConfig:
     "What a pre-training run does; the defaults are the paper's."
@@ -66,7 +68,11 @@ class PretrainConfig:
     base_lr: float = 1.5e-5  # learning rate for 256 clips
     warmup: float = 10.0  # epochs in which the learning rate rises
     weight_decay: float = 0.05  # on all parameters
+    beta2: float = 0.999  # decay of AdamW's mean of squared gradients
     precision: str = "fp32"  # fp32 or bf16
+    compile: bool = False  # compile the model with torch.compile
+    recompute: bool = False  # recompute activations in the backward pass: less memory, a third more work
+    tracker: str | None = None  # tensorboard or wandb, beside log.csv
     workers: int = 0  # loader processes beside each training process
     seed: int = 0  # of weights, order, crops and masks
     evaluate_every: int = 1000  # steps between measurements on held-out clips
@@ -80,10 +86,16 @@ class PretrainConfig:
         for name in ("base_lr", "warmup", "weight_decay", "workers", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"--{name} is {getattr(self, name)}, expected 0 or more")
+        if not 0 < self.beta2 < 1:
+            raise InputError(f"--beta2 is {self.beta2}, expected a number between 0 and 1")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise InputError(f"--micro_batch is {self.micro_batch}, expected at least 1")
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"--precision is {self.precision!r}, expected fp32 or bf16")
+        if self.tracker not in (None, "tensorboard", "wandb"):
+            raise InputError(f"--tracker is {self.tracker!r}, expected tensorboard or wandb")
+        if self.tracker and not importlib.util.find_spec(self.tracker):
+            raise InputError(f"--tracker {self.tracker}: the package is not installed; pip install {self.tracker}")
         if self.from_files and self.data == "builtin":
             raise InputError("--from_files goes with --data FOLDER; the built-in corpus has no files")
         self.model_config()
@@ -139,7 +151,7 @@ def steps_per_epoch(
     "Steps in which every clip is seen once."
     return math.ceil(clips / config.batch)
 
-# %% ../nbs/07_pretrain.ipynb #9903546a
+# %% ../nbs/07_pretrain.ipynb #f9c95a1a
 BUILTIN_CLIPS = 2000
 
 
@@ -156,7 +168,8 @@ def make_builtin(
 ):
     "Make the store of the built-in corpus on all cores, unless it is there already."
     with contextlib.suppress(InputError):
-        return SpectrogramStore(folder)
+        SpectrogramStore(folder)
+        return
     with ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool:
         sounds = pool.map(builtin_sound, range(clips), chunksize=10)
         prepare_samples(tqdm(sounds, "making sounds", clips, unit=" clips", disable=None), folder)
@@ -276,14 +289,14 @@ def save_figures(
         show_reconstruction(clip, prediction, mask, model.config, axes)
     figure.savefig(run / "figures" / "reconstruction.png", dpi=100)
 
-# %% ../nbs/07_pretrain.ipynb #c8f4bc6e
+# %% ../nbs/07_pretrain.ipynb #cb01471c
 def make_optimizer(
     model: MaskedAutoencoder,  # the model
     config: PretrainConfig,  # settings of the run
 ) -> torch.optim.AdamW:  # over all parameters that are trained
-    "AdamW of Table 3: betas 0.9 and 0.999, and weight decay on every parameter."
+    "AdamW as in Table 3, with weight decay on every parameter."
     trained = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(trained, lr=0.0, betas=(0.9, 0.999), eps=1e-8, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.AdamW(trained, lr=0.0, betas=(0.9, config.beta2), eps=1e-8, weight_decay=config.weight_decay, fused=True)
 
 
 def take_step(
@@ -329,7 +342,18 @@ def stop_request():
         for number, handler in before.items():
             signal.signal(number, handler)
 
-# %% ../nbs/07_pretrain.ipynb #fe63db1b
+# %% ../nbs/07_pretrain.ipynb #d72954bd
+def speed_up(
+    model: MaskedAutoencoder,  # the model; its blocks are changed in place if they are to recompute
+    config: PretrainConfig,  # settings of the run
+) -> torch.nn.Module:  # what to call in its stead
+    "Apply `recompute` and `compile`."
+    if config.recompute:
+        for block in [*model.encoder.blocks, *model.decoder.blocks]:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    return torch.compile(model) if config.compile else model
+
+# %% ../nbs/07_pretrain.ipynb #d04f96e7
 HELD_OUT_SEED = 2**31 - 1  # crops and masks of held-out clips are the same in every run
 
 
@@ -344,7 +368,8 @@ class Run:
     ):
         self.config, self.folder, self.corpus = config, Path(folder), corpus
         precision = {"fp32": "no", "bf16": "bf16"}[config.precision]
-        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=precision)
+        self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(), mixed_precision=precision, log_with=config.tracker, project_dir=folder)
         shape = config.model_config()
         train, held_out = split_held_out(self.corpus)
         self.examples = CropDataset(self.corpus, train, shape.frames, shape.patches, config.seed)
@@ -353,7 +378,8 @@ class Run:
         self.module = MaskedAutoencoder(shape)
         if config.init:
             load_weights(self.module, load_tensors(Path(config.init) / "model.safetensors"), config.init)
-        self.model, self.optimizer = self.accelerator.prepare(self.module, make_optimizer(self.module, config))
+        model = speed_up(self.module, config)
+        self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(self.module, config))
         self.steps = config.epochs * steps_per_epoch(config, len(train))
         self.state = {"step": 0, "steps": self.steps, "clips": len(self.corpus), "held_out_clips": len(held_out)}
 
@@ -537,7 +563,7 @@ class Record:
                 return
             yield batch
 
-# %% ../nbs/07_pretrain.ipynb #107b5d86
+# %% ../nbs/07_pretrain.ipynb #afa3b72a
 @patch
 def add(
     self: Record,
@@ -551,6 +577,8 @@ def add(
     "Write down a step."
     if not self.main:
         return
+    values = dict(epoch=epoch, learning_rate=rate, loss=loss, gradient_norm=norm)
+    self.run.accelerator.log(values | ({} if held_out is None else {"held_out_loss": held_out}), step)
     self.log.write(f"{step},{epoch!r},{rate!r},{loss!r},{norm!r},{'' if held_out is None else repr(held_out)}\n")
     self.bar.update(self.run.config.batch)
     self.bar.set_postfix_str(f"loss {loss:.3f}, held-out {self.run.state['loss']:.3f}", refresh=False)
@@ -572,7 +600,7 @@ def measure_speed(
         file.write(f"{step},{seconds:.3f},{(step - self.since) * self.run.config.batch / seconds:.2f},{self.waited / seconds:.5f}\n")
     self.begin, self.waited, self.since = now, 0.0, step
 
-# %% ../nbs/07_pretrain.ipynb #f6a83644
+# %% ../nbs/07_pretrain.ipynb #716f7b08
 def pretrain(
     config: PretrainConfig,  # settings of the run
     folder: str | Path,  # run folder, made if there is none
@@ -589,6 +617,8 @@ def pretrain(
     run.begin(resume)
     if run.accelerator.is_main_process:
         save_config(config, folder / "config.json")
+    if config.tracker:
+        run.accelerator.init_trackers("mwmae", asdict(config))
     run.accelerator.print(run.describe())
     run.fit()
     if run.accelerator.is_main_process:
@@ -607,7 +637,7 @@ def compare_settings(
     if differ:
         raise InputError(f"--out {folder}: cannot resume with other settings: {', '.join(differ)}")
 
-# %% ../nbs/07_pretrain.ipynb #c20dca69
+# %% ../nbs/07_pretrain.ipynb #d5b017ae
 def has_bfloat16(
     device: str,  # 'cpu' or the type of the accelerator
 ) -> bool:  # whether it computes in bfloat16 natively
@@ -625,14 +655,15 @@ def machine_settings(
 ) -> PretrainConfig:  # all settings
     "Settings that suit a machine and an amount of data."
     if device == "cpu":
-        chosen = dict(model="mwmae_nano_4x16", batch=32, epochs=min(400, max(8, round(16_000 / clips))), workers=0)
+        chosen = dict(model="mwmae_nano_4x16", batch=16, epochs=min(400, max(6, round(12_000 / clips))), workers=0)
     else:
         batch = next(b for b in (1024, 512, 256, 128, 64, 32) if b == 32 or clips >= 10 * b)
         chosen = dict(model="mwmae_base_4x16", batch=batch, epochs=min(800, max(100, round(2e7 / clips))), workers=4)
     chosen |= dict(precision="bf16" if has_bfloat16(device) else "fp32") | given
     chosen.setdefault("warmup", chosen["epochs"] / 10)
     if clips < 100_000:
-        chosen.setdefault("base_lr", 0.2 / model_config(chosen["model"]).encoder_width * 256 / max(1, chosen["batch"]))
+        chosen.setdefault("beta2", 0.95)
+        chosen.setdefault("base_lr", 0.4 / model_config(chosen["model"]).encoder_width * 256 / max(1, chosen["batch"]))
     steps = math.ceil(clips / max(1, chosen["batch"])) * chosen["epochs"]
     chosen.setdefault("evaluate_every", max(1, min(1000, steps // 20)))
     chosen.setdefault("save_every", max(1, min(1000, steps // 10)))
@@ -673,7 +704,7 @@ def last_words(
         f"saved:  {checkpoint}, pictures in {run / 'figures'}\n"
         f"next:   {mine if config.data == 'builtin' else onward}")
 
-# %% ../nbs/07_pretrain.ipynb #20da4917
+# %% ../nbs/07_pretrain.ipynb #b8060dc2
 @call_parse
 def mwmae_pretrain(
     data: str = None,  # Folder of sounds, spectrogram store, manifest or archive; default: a built-in corpus made by code
@@ -688,11 +719,15 @@ def mwmae_pretrain(
     rel_pos_bias: bool = False,  # Learn a relative position bias in windowed heads
     learned_positions: bool = False,  # Train the position tables too
     epochs: int = None,  # Passes over the data, one crop per clip in each; default: chosen for the machine and the data
-    batch: int = None,  # Clips per step, over all processes together; default: 32 on a CPU, up to 1024 on a GPU
+    batch: int = None,  # Clips per step, over all processes together; default: 16 on a CPU, up to 1024 on a GPU
     micro_batch: int = None,  # Clips that a process computes at a time, to save memory; default: all of its share
     base_lr: float = None,  # Learning rate for 256 clips per step; default: chosen for model and data, printed at the start
     warmup: float = None,  # Epochs in which the learning rate rises; default: a tenth of the epochs
     weight_decay: float = None,  # Weight decay on all parameters; default: 0.05
+    compile: bool = False,  # Compile the model: a minute at the start, faster steps on a GPU
+    recompute: bool = False,  # Recompute activations in the backward pass: less memory, a third more work
+    tracker: str = None,  # tensorboard or wandb; default: none beside log.csv
+    beta2: float = None,  # Decay of AdamW's mean of squared gradients; default: 0.95 below 100,000 clips, 0.999 above
     precision: str = None,  # fp32 or bf16; default: bf16 where the machine computes in it
     workers: int = None,  # Loader processes; default: 0 on a CPU, 4 on a GPU
     seed: int = None,  # Seed of weights, order, crops and masks; default: 0

@@ -6,17 +6,19 @@
 __all__ = ['VOWELS', 'FAMILIES', 'PITCHES', 'harmonics', 'envelope', 'midi_frequency', 'note', 'vowel', 'struck', 'plucked',
            'sweep', 'noise', 'rhythm', 'synth_clip']
 
-# %% ../nbs/06_sounds.ipynb #f2bba009
+# %% ../nbs/06_sounds.ipynb #d1be6872
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from .audio import SAMPLE_RATE
 
-# %% ../nbs/06_sounds.ipynb #7879d90a
+# %% ../nbs/06_sounds.ipynb #d79c7bb9
 def harmonics(
     frequency: np.ndarray,  # (n,) frequency at every sample, Hz
-    amplitudes: np.ndarray,  # (K,) or (K, n) strength of each harmonic
+    amplitudes: Iterable,  # strength of each harmonic: a number, or (n,) where it changes
 ) -> np.ndarray:  # (n,) sound; harmonics above 7.6 kHz are left out
     "A sum of harmonics of a frequency that may move."
     pointer = np.exp(2j * np.pi * np.cumsum(frequency / SAMPLE_RATE)).astype(np.complex64)
@@ -28,7 +30,7 @@ def harmonics(
         power *= pointer
     return sound
 
-# %% ../nbs/06_sounds.ipynb #8b7bfc14
+# %% ../nbs/06_sounds.ipynb #60b74f48
 def envelope(
     n: int,  # length, samples
     attack: float,  # time to rise, seconds
@@ -40,7 +42,7 @@ def envelope(
     fade = np.minimum(1, (n - np.arange(n, dtype=np.float32)) / 160)
     return rise * np.exp(-np.maximum(0, time - attack) / decay) * fade
 
-
+# %% ../nbs/06_sounds.ipynb #6ceb62b1
 def midi_frequency(
     pitch: float,  # MIDI number; 69 is the A of 440 Hz, 12 are an octave
 ) -> float:  # frequency, Hz
@@ -60,24 +62,25 @@ def note(
     amplitudes = order ** -rng.uniform(0.7, 2.2) * np.where(order % 2, 1, rng.uniform(0.1, 1))
     return harmonics(frequency, amplitudes) * envelope(n, rng.uniform(0.01, 0.2), rng.uniform(0.5, 3))
 
-# %% ../nbs/06_sounds.ipynb #497c64e0
+# %% ../nbs/06_sounds.ipynb #9226d31b
 VOWELS = {"a": (800, 1200, 2500), "e": (450, 2000, 2700), "i": (300, 2300, 3000), "o": (450, 850, 2600), "u": (320, 750, 2400)}
 
-
+# %% ../nbs/06_sounds.ipynb #20727af9
 def vowel(
     rng: np.random.Generator,  # draws what varies
-    pitch: float,  # MIDI number
+    pitch: float,  # MIDI number on which the voice settles
     n: int,  # length, samples
 ) -> np.ndarray:  # (n,)
-    "A voice that glides while it sings one of five vowels."
-    glide = np.linspace(0, rng.uniform(-4, 4), n)
-    frequency = midi_frequency(pitch - 12 + glide)
+    "A voice that slides into its pitch and sings one of five vowels."
+    slide = rng.uniform(-4, 4) * np.exp(-np.arange(n) / SAMPLE_RATE / rng.uniform(0.05, 0.25))
+    frequency = midi_frequency(pitch + slide).astype(np.float32)
     formants = np.array(VOWELS[rng.choice(list(VOWELS))]) * rng.uniform(0.9, 1.2)
-    order = np.arange(1, 81)[:, None] * midi_frequency(pitch - 12)  # (K, 1)
-    amplitudes = (np.array([1, 0.6, 0.3]) / (1 + ((order - formants) / np.array([90, 120, 200])) ** 2)).sum(1)
+    distance = (np.arange(7601)[:, None] - formants) / np.array([90, 120, 200])  # (7601, 3)
+    gain = (np.array([1, 0.6, 0.3]) / (1 + distance**2)).sum(1, dtype=np.float32)
+    amplitudes = (gain.take((k * frequency).astype(np.int32), mode="clip") for k in range(1, 81))
     return harmonics(frequency, amplitudes) * envelope(n, rng.uniform(0.02, 0.1), rng.uniform(0.4, 1.5))
 
-# %% ../nbs/06_sounds.ipynb #d3018127
+# %% ../nbs/06_sounds.ipynb #f9004b71
 def struck(
     rng: np.random.Generator,  # draws what varies
     pitch: float,  # MIDI number
@@ -92,7 +95,7 @@ def struck(
         sound += rng.uniform(0.3, 1) / (1 + i) * np.sin(2 * np.pi * frequency * ratio * time) * np.exp(-time / decay)
     return sound * envelope(n, 0.002, 10)
 
-
+# %% ../nbs/06_sounds.ipynb #fa59e0d3
 def plucked(
     rng: np.random.Generator,  # draws what varies
     pitch: float,  # MIDI number
@@ -104,7 +107,7 @@ def plucked(
     amplitudes = strengths * np.exp(-time * (1 + 0.4 * order) * rng.uniform(0.7, 3))  # (K, n)
     return harmonics(np.full(n, midi_frequency(pitch)), amplitudes) * envelope(n, 0.002, 10)
 
-# %% ../nbs/06_sounds.ipynb #879f56d1
+# %% ../nbs/06_sounds.ipynb #5d7fb877
 def sweep(
     rng: np.random.Generator,  # draws what varies
     pitch: float,  # MIDI number at which it begins
@@ -115,7 +118,7 @@ def sweep(
     frequency = np.clip(midi_frequency(pitch) * 2 ** np.linspace(0, octaves, n), 60, 7000)
     return harmonics(frequency, 1 / np.arange(1, 5) ** rng.uniform(1, 2.5)) * envelope(n, 0.03, 4)
 
-
+# %% ../nbs/06_sounds.ipynb #e08c71f4
 def noise(
     rng: np.random.Generator,  # draws what varies
     pitch: float,  # MIDI number; the band lies two octaves above
@@ -128,41 +131,42 @@ def noise(
     swell = 1 + rng.uniform(0, 0.9) * np.sin(2 * np.pi * rng.uniform(0.5, 8) * np.arange(n) / SAMPLE_RATE)
     return sound / (np.abs(sound).max() + 1e-9) * swell * envelope(n, rng.uniform(0.02, 0.3), 3)
 
-
+# %% ../nbs/06_sounds.ipynb #d987d280
 def rhythm(
     rng: np.random.Generator,  # draws what varies
     pitch: float,  # MIDI number; the drum is tuned two octaves below
     n: int,  # length, samples
 ) -> np.ndarray:  # (n,)
-    "A pattern of drum and hiss that repeats after sixteen places."
+    "A pattern of drum and hiss that repeats after six to twelve places."
     place = round(rng.uniform(0.09, 0.17) * SAMPLE_RATE)
-    drum = harmonics(midi_frequency(pitch - 24) * (1 + 2 * np.exp(-np.arange(place) / 300)), np.array([1, 0.3])) * envelope(place, 0.001, 0.06)
+    falling = midi_frequency(pitch - 24) * (1 + 2 * np.exp(-np.arange(place) / 300))
+    drum = harmonics(falling, (1, 0.3)) * envelope(place, 0.001, 0.06)
     hiss = np.diff(rng.standard_normal(place + 1)) * envelope(place, 0.001, rng.uniform(0.01, 0.04)) * 0.3
-    pattern = rng.random((16, 2)) < (0.35, 0.45)
+    pattern = rng.random((rng.choice([6, 8, 12]), 2)) < (0.35, 0.45)
     pattern[0, 0] = True
     bar = np.concatenate([a * drum + b * hiss for a, b in pattern])
     return np.resize(bar, n) * np.minimum(1, (n - np.arange(n)) / 160)
 
-# %% ../nbs/06_sounds.ipynb #909bf119
+# %% ../nbs/06_sounds.ipynb #2ea81e92
 FAMILIES = {"note": note, "vowel": vowel, "struck": struck, "plucked": plucked, "sweep": sweep, "noise": noise, "rhythm": rhythm}
-PITCHES = range(48, 85)  # MIDI numbers that sounds are drawn from, C3 to C6
+PITCHES = range(48, 85)  # MIDI numbers that sounds are drawn from, C3 to C6; voices from an octave lower
 
-# %% ../nbs/06_sounds.ipynb #456b4aa6
+# %% ../nbs/06_sounds.ipynb #e2b3b9dd
 def synth_clip(
     seed: int,  # seed of the corpus
     index: int,  # number of the clip
     seconds: float = 4.0,  # length
 ) -> tuple[Tensor, dict]:  # (samples,) sound at 16 kHz in [-1, 1]; labels family, families, pitch, count
-    """Make a clip of the built-in corpus.
+    """Make a clip of the built-in corpus, which depends on `seed` and `index` alone.
 
     Labels: `family`, a key of `FAMILIES` or 'mixture'; `families`, those heard; `pitch`, the MIDI number
-    shared by all sounds, or None where there is none to hear; `count`, the number of sounds, 1 to 4.
+    shared by all sounds, or None where there is none to name; `count`, the number of sounds, 1 to 4.
     """
     rng, n = np.random.default_rng([seed, index]), round(seconds * SAMPLE_RATE)
     mixture = rng.random() < 0.25
     families = sorted(rng.choice(list(FAMILIES), rng.integers(2, 4) if mixture else 1, replace=False).tolist())
-    count = len(families) if mixture else int(rng.integers(1, 5))
-    pitches = [int(p) for p in rng.choice(PITCHES, len(families))]
+    count = len(families) if mixture else 1 if families == ["rhythm"] else int(rng.integers(1, 5))
+    pitches = [int(rng.choice(PITCHES)) - 12 * (family == "vowel") for family in families]  # voices are lower
     clip = np.zeros(n, np.float32)
     for i in range(count):
         which = i % len(families)
