@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['atomic_file', 'atomic_folder', 'save_config', 'load_config', 'save_model', 'load_tensors', 'load_model',
-           'load_weights', 'optimizer_tensors', 'restore_optimizer', 'save_checkpoint', 'list_checkpoints',
-           'check_checkpoint', 'newest_checkpoint', 'load_checkpoint', 'readable_errors']
+           'load_weights', 'stretch_positions', 'begin_with', 'optimizer_tensors', 'restore_optimizer',
+           'save_checkpoint', 'list_checkpoints', 'check_checkpoint', 'newest_checkpoint', 'load_checkpoint',
+           'readable_errors']
 
-# %% ../nbs/05_checkpoint.ipynb #d052eac4
+# %% ../nbs/05_checkpoint.ipynb #e5d1ebb4
 import dataclasses
 import json
 import os
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from fastcore.script import is_cli
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -155,6 +157,35 @@ def load_weights(
             raise InputError(f"{source}: {name} has shape {found.get(name, 'none')}, expected {wanted.get(name, 'no such tensor')}")
     model.load_state_dict(tensors)
 
+# %% ../nbs/05_checkpoint.ipynb #fce8be53
+def stretch_positions(
+    table: torch.Tensor,  # (n, width) trained positions, row-major over (time, frequency)
+    old: MAEConfig,  # config of the model that they come from
+    new: MAEConfig,  # config of the model that they are for
+) -> torch.Tensor:  # (n', width)
+    "Interpolate trained positions along time; a class token's row stays as it is."
+    cls, patches = table[: old.cls_token], table[old.cls_token :]
+    rows = patches.unflatten(0, old.grid).permute(1, 2, 0)  # (f, width, t)
+    rows = F.interpolate(rows, size=new.grid[0], mode="linear")  # (f, width, t')
+    return torch.cat([cls, rows.permute(2, 0, 1).flatten(0, 1)])  # (t' f, width)
+
+# %% ../nbs/05_checkpoint.ipynb #6eb8989b
+def begin_with(
+    model: MaskedAutoencoder,  # the model, changed in place
+    folder: str | Path,  # a model folder or checkpoint, perhaps of another length
+) -> list[str]:  # names of the decoder's tensors that did not fit and begin anew
+    "Take over the weights of another model. Raises `InputError` if its encoder is of another shape."
+    old, tensors, own = load_config(MAEConfig, Path(folder) / "config.json"), load_tensors(Path(folder) / "model.safetensors"), model.state_dict()
+    if (old.patch_size, old.mels) != (model.config.patch_size, model.config.mels):
+        raise InputError(f"{folder}: patches {old.patch_size} of {old.mels} mel bands, expected {model.config.patch_size} of {model.config.mels}")
+    for name in ("encoder.positions", "decoder.positions"):
+        if old.frames != model.config.frames:
+            tensors[name] = stretch_positions(tensors[name], old, model.config) if old.learned_positions else own[name]
+    anew = [name for name in own if name.startswith("decoder.") and getattr(tensors.get(name), "shape", None) != own[name].shape]
+    kept = {name: tensor for name, tensor in tensors.items() if name in own or name.startswith("encoder.")}
+    load_weights(model, kept | {name: own[name] for name in anew}, folder)
+    return anew
+
 # %% ../nbs/05_checkpoint.ipynb #da8f1ba2
 def optimizer_tensors(
     model: torch.nn.Module,  # the model whose parameters are optimised
@@ -262,12 +293,12 @@ def load_checkpoint(
     restore_optimizer(model, optimizer, load_tensors(Path(path) / "optimizer.safetensors"))
     return state
 
-# %% ../nbs/05_checkpoint.ipynb #853d9fd8
+# %% ../nbs/05_checkpoint.ipynb #185334ad
 @contextmanager
 def readable_errors(
     command,  # the function that is the command
 ):
-    "Turn an `InputError` into one line on standard error and exit status 2 when `command` runs at the command line."
+    "At the command line, turn an `InputError` into one line and exit status 2, and Ctrl-C into exit status 130."
     try:
         yield
     except InputError as error:
@@ -275,3 +306,7 @@ def readable_errors(
             raise
         print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        if not is_cli(command):
+            raise
+        sys.exit(130)

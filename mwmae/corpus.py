@@ -86,7 +86,7 @@ class Sound(NamedTuple):
     row: int = -1  # its row in a Parquet table; -1 for anything else
     problem: str = ""  # why it cannot be read, where that is known before trying
 
-# %% ../nbs/06_corpus.ipynb #4aa6c64d
+# %% ../nbs/06_corpus.ipynb #8cbf2579
 class FileWindow(io.RawIOBase):
     "A stretch of a file that reads like a file of its own."
 
@@ -107,7 +107,11 @@ class FileWindow(io.RawIOBase):
         "It can be read from any position."
         return True
 
-    def seek(self, offset, whence=os.SEEK_SET):
+    def seek(
+        self,
+        offset,  # where to go, bytes
+        whence=os.SEEK_SET,  # seen from the start, from here, or from the end
+    ):  # the position in the window
         "Go to a position in the window."
         self.position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence])
         return self.position
