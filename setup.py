@@ -10,7 +10,7 @@ settings = config["DEFAULT"]
 
 STATUSES = {"1": "1 - Planning", "2": "2 - Pre-Alpha", "3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
-PARQUET = settings["parquet_requirements"].split()
+EXTRAS = {name: settings[f"{name}_requirements"].split() for name in ("parquet", "convert")}
 
 setup(
     name=settings["lib_name"],
@@ -34,7 +34,7 @@ setup(
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
-    extras_require={"dev": settings["dev_requirements"].split() + PARQUET, "parquet": PARQUET},
+    extras_require={**EXTRAS, "dev": settings["dev_requirements"].split() + sum(EXTRAS.values(), [])},
     entry_points={
         "console_scripts": settings["console_scripts"].split(),
         "nbdev": [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],

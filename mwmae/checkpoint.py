@@ -6,26 +6,29 @@
 __all__ = ['atomic_file', 'atomic_folder', 'save_config', 'load_config', 'save_model', 'load_tensors', 'load_model',
            'load_weights', 'stretch_positions', 'begin_with', 'optimizer_tensors', 'restore_optimizer',
            'save_checkpoint', 'list_checkpoints', 'check_checkpoint', 'newest_checkpoint', 'load_checkpoint',
-           'readable_errors']
+           'read_flax', 'flax_name', 'from_flax', 'flax_config', 'convert', 'readable_errors', 'mwmae_convert']
 
-# %% ../nbs/05_checkpoint.ipynb #e5d1ebb4
+# %% ../nbs/05_checkpoint.ipynb #8b5c7151
+import collections
 import dataclasses
 import json
 import os
+import re
 import shutil
 import sys
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from fastcore.script import is_cli
+from fastcore.script import call_parse, is_cli
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .audio import InputError
-from .model import MAEConfig, MaskedAutoencoder
+from .model import ENCODERS, MAEConfig, MaskedAutoencoder
 
 # %% ../nbs/05_checkpoint.ipynb #735153a3
 def _flush(path):
@@ -293,6 +296,143 @@ def load_checkpoint(
     restore_optimizer(model, optimizer, load_tensors(Path(path) / "optimizer.safetensors"))
     return state
 
+# %% ../nbs/05_checkpoint.ipynb #4ef7f548
+def _leaf(code, payload):
+    "An array of a MessagePack file: extension 1, or 3 for a single number."
+    if code not in (1, 3):
+        raise ValueError(f"extension type {code}")
+    shape, dtype, data = _msgpack().unpackb(payload)
+    if not data:
+        return torch.empty(tuple(shape))
+    if dtype == "bfloat16":
+        return torch.frombuffer(bytearray(data), dtype=torch.bfloat16).reshape(shape).float()
+    return torch.from_numpy(np.frombuffer(bytearray(data), dtype).reshape(shape))
+
+
+def _msgpack():
+    try:
+        import msgpack
+    except ImportError:
+        raise InputError("reading a JAX checkpoint needs msgpack, which is not installed: pip install 'mwmae[convert]'") from None
+    return msgpack
+
+# %% ../nbs/05_checkpoint.ipynb #263ff292
+def read_flax(
+    path: str | Path,  # a file `checkpoint_<step>`
+) -> dict:  # tensor by its path, such as 'params/encoder_norm/bias'
+    "Read every leaf of a JAX checkpoint. Raises `InputError` if it is something else or damaged."
+
+    def walk(tree, prefix):
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}/")
+            elif value is not None:
+                yield prefix + name, value
+
+    msgpack = _msgpack()
+    try:
+        return dict(walk(msgpack.unpackb(Path(path).read_bytes(), ext_hook=_leaf, strict_map_key=False), ""))
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, msgpack.exceptions.UnpackException) as error:
+        raise InputError(f"{path}: not a whole checkpoint of the published system ({type(error).__name__}: {error})") from None
+
+# %% ../nbs/05_checkpoint.ipynb #e19ad796
+_OUTSIDE = {
+    "encoder_norm": "encoder.norm", "decoder_norm": "decoder.norm", "decoder_embed": "decoder.embed", "decoder_pred": "decoder.predict",
+    "patch_embed/proj": "encoder.patch_embed.proj", "pos_embed": "encoder.positions", "decoder_pos_embed": "decoder.positions",
+    "mask_token": "decoder.mask_token", "cls_token": "encoder.cls_token"}
+_INSIDE = {
+    "LayerNorm_0": "norm1", "LayerNorm_1": "norm2", "Mlp_0/Dense_0": "mlp.0", "Mlp_0/Dense_1": "mlp.2",
+    "Attention_0/Dense_0": "attention.qkv", "Attention_0/Dense_1": "attention.proj",
+    "wmha_block/qkv": "attention.qkv", "wmha_block/proj": "attention.proj"}
+
+
+def flax_name(
+    path: str,  # such as 'encoder_block_00/Attention_0/Dense_0/kernel'
+) -> str | None:  # our name, such as 'encoder.blocks.0.attention.qkv.weight'; None if there is no such parameter
+    "Our name of a parameter of the published system."
+    layer, _, kind = path.rpartition("/")
+    if path in _OUTSIDE:
+        return _OUTSIDE[path]
+    suffix = {"kernel": "weight", "scale": "weight", "bias": "bias"}.get(kind)
+    if layer in _OUTSIDE and suffix:
+        return f"{_OUTSIDE[layer]}.{suffix}"
+    if block := re.fullmatch(r"(encoder|decoder)_block_(\d+)/(.+)", layer):
+        side, number, inner = block.groups()
+        if head := re.fullmatch(r"wmha_block/attn_heads_(\d+)", inner):
+            return f"{side}.blocks.{int(number)}.attention.rel_pos.{head[1]}"
+        if inner in _INSIDE and suffix:
+            return f"{side}.blocks.{int(number)}.{_INSIDE[inner]}.{suffix}"
+    return None
+
+# %% ../nbs/05_checkpoint.ipynb #264a7be6
+def from_flax(
+    leaves: dict,  # tensor by its path below 'params/'
+) -> dict:  # tensor by our name
+    "Translate the parameters of the published system. Raises `InputError` naming a parameter that has no place here."
+    tensors = {}
+    for path, value in leaves.items():
+        name = flax_name(path)
+        if name is None:
+            raise InputError(f"params/{path}: a parameter that no model of this library has")
+        if name.endswith("positions"):
+            value = value[0]  # (1, n, width)
+        elif "rel_pos" in name:
+            value = value[:, 0]  # (2 w - 1, 1)
+        elif path.endswith("kernel"):
+            value = value.permute(3, 2, 0, 1) if value.ndim == 4 else value.T
+        tensors[name] = value.float().contiguous()
+    return tensors
+
+# %% ../nbs/05_checkpoint.ipynb #5a9090c6
+def flax_config(
+    tensors: dict,  # parameters by our names
+    arguments: dict,  # 'model_args' of the published config.json
+    encoder_heads: int | None = None,  # heads of the encoder; None: those of the paper's encoder of the same width
+) -> MAEConfig:  # shape of the model
+    "The config of a published model. Raises `InputError` if its heads are unknown or it uses windows in a way we do not."
+    width, blocks = tensors["encoder.positions"].shape[-1], lambda side: len({n.split(".")[2] for n in tensors if n.startswith(f"{side}.blocks.")})
+    heads = encoder_heads or {w: h for w, _, h in ENCODERS.values()}.get(width)
+    if not heads:
+        raise InputError(f"the encoder has width {width}, which is none of the paper's; say its number of heads with --encoder_heads")
+    if arguments.get("window_sizes") or any(value for name, value in arguments.items() if "shift" in name):
+        raise InputError("the model has windows in its encoder, or shifted windows; expected neither")
+    (frames, mels), (patch_frames, patch_mels) = arguments["img_size"], arguments["patch_size"]
+    windows = arguments.get("decoder_window_sizes") or None
+    n = (frames // patch_frames) * (mels // patch_mels)
+    return MAEConfig(
+        frames, mels, patch_frames, patch_mels, width, blocks("encoder"), heads, tensors["decoder.positions"].shape[-1], blocks("decoder"),
+        arguments["decoder_num_heads"], multi_window=bool(windows), windows=[w or n for w in windows] if windows else None,
+        rel_pos_bias=any("rel_pos" in name for name in tensors), cls_token="encoder.cls_token" in tensors,
+        learned_positions=True, mask_ratio=arguments.get("mask_ratio", 0.8))
+
+# %% ../nbs/05_checkpoint.ipynb #3301aa60
+def convert(
+    folder: str | Path,  # folder with `checkpoint_<step>` and `config.json`
+    out: str | Path,  # model folder to write
+    encoder_heads: int | None = None,  # heads of the encoder, if it is none of the paper's
+) -> str:  # what was done with every leaf
+    "Turn a published checkpoint, the latest in `folder`, into a model folder. Raises `InputError` if that cannot be done."
+    found = sorted(Path(folder).glob("checkpoint_*"), key=lambda p: int("0" + re.sub(r"\D", "", p.name)))
+    settings = Path(folder) / "config.json"
+    if not found or not settings.is_file():
+        raise InputError(f"{folder}: expected a file checkpoint_<step> and config.json, found {len(found)} checkpoints and "
+                         + ("config.json" if settings.is_file() else "no config.json"))
+    leaves = read_flax(found[-1])
+    tensors = from_flax({path[7:]: leaf for path, leaf in leaves.items() if path.startswith("params/")})
+    try:
+        arguments = json.loads(settings.read_text())["model"]["model_args"]
+        config = flax_config(tensors, arguments, encoder_heads)
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{settings}: not the config of a published model ({type(error).__name__}: {error})") from None
+    model = MaskedAutoencoder(config)
+    load_weights(model, tensors, found[-1])
+    save_model(model, out)
+    others = collections.Counter(path.partition("/")[0] for path in leaves if not path.startswith("params/"))
+    rest = ", ".join(f"{count} of {name}" for name, count in sorted(others.items()))
+    return f"{found[-1]}: {len(tensors)} parameters written to {out}; not needed by a model: {rest or 'nothing'}"
+
 # %% ../nbs/05_checkpoint.ipynb #185334ad
 @contextmanager
 def readable_errors(
@@ -310,3 +450,14 @@ def readable_errors(
         if not is_cli(command):
             raise
         sys.exit(130)
+
+# %% ../nbs/05_checkpoint.ipynb #7ec8a0eb
+@call_parse
+def mwmae_convert(
+    checkpoint_dir: str,  # Folder of a published checkpoint: checkpoint_<step> and config.json
+    out: str,  # Model folder to write
+    encoder_heads: int = None,  # Heads of the encoder; default: those of the paper's encoder of the same width
+):
+    "Turn the published JAX weights into a model folder that this library loads."
+    with readable_errors(mwmae_convert):
+        print(convert(checkpoint_dir, out, encoder_heads))

@@ -10,7 +10,7 @@ __all__ = ['BUILTIN_CLIPS', 'COLUMNS', 'HELD_OUT_SEED', 'PretrainConfig', 'check
            'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words', 'begin_run', 'run_command',
            'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #7b793db6
+# %% ../nbs/07_pretrain.ipynb #608f4f6b
 import contextlib
 import importlib.util
 import io
@@ -23,7 +23,7 @@ import time
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +128,8 @@ def learning_rate(
     progress = (epoch - warmup) / max(config.epochs - warmup, 1e-9)
     return peak * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
-# %% ../nbs/07_pretrain.ipynb #b8d908f8
+# %% ../nbs/07_pretrain.ipynb #11ba7fb4
+@lru_cache(maxsize=2)
 def epoch_order(
     seed: int,  # seed of the run
     epoch: int,  # which pass over the data
@@ -446,7 +447,7 @@ class _Shares:
     def __iter__(self):
         return (pairs for step in self.steps for pairs, _ in self.of(step))
 
-# %% ../nbs/07_pretrain.ipynb #96472e27
+# %% ../nbs/07_pretrain.ipynb #8229e950
 @patch
 def begin(
     self: Run,
@@ -479,9 +480,9 @@ def describe(self: Run) -> str:
         f"{len(self.corpus):,} clips ({self.corpus.hours:.2f} h) of {config.data}, {len(self.held_out)} of them held out\n"
         f"{config.model}: {count / 1e6:.1f} M parameters, {config.precision} on {processes} x {device}\n"
         f"{config.epochs} epochs, {self.steps:,} steps of {config.batch} clips; "
-        f"learning rate {config.base_lr:g} x {config.batch} / 256 = {config.base_lr * config.batch / 256:.2g}")
+        f"learning rate {config.base_lr:.3g} x {config.batch} / 256 = {config.base_lr * config.batch / 256:.2g}")
 
-# %% ../nbs/07_pretrain.ipynb #be0393f6
+# %% ../nbs/07_pretrain.ipynb #0946cd6d
 @patch
 def fit(self: Run):
     "Train to the last step, or until asked to stop; whatever ends it, a checkpoint is written first."
@@ -503,6 +504,7 @@ def fit(self: Run):
             stopping = self.any_process(stop.is_set())
             if stopping or self.state["step"] % config.save_every == 0 or self.state["step"] == self.steps:
                 self.save()
+                record.draw(held_out[0], stopping or self.state["step"] == self.steps)
             if stopping:
                 break
 
@@ -542,7 +544,7 @@ def complain(
         f"{self.folder}: loss {loss:g} and gradient norm {norm:g} after step {step:,}, expected finite numbers; "
         f"the last good step is in {where}; a smaller --base_lr may help; the clips were {shown}")
 
-# %% ../nbs/07_pretrain.ipynb #703504ce
+# %% ../nbs/07_pretrain.ipynb #2efe79c0
 class Record:
     "Log, speed and progress bar of a run."
 
@@ -562,7 +564,7 @@ class Record:
         self.bar = tqdm(
             initial=step * run.config.batch, total=run.steps * run.config.batch, unit=" clips", unit_scale=True,
             desc="pre-training", disable=None if self.main else True)
-        self.begin, self.waited, self.since = time.perf_counter(), 0.0, step
+        self.begin, self.waited, self.since, self.drawn = time.perf_counter(), 0.0, step, time.perf_counter()
         return self
 
     def __exit__(self, *error):
@@ -618,7 +620,19 @@ def measure_speed(
         file.write(f"{step},{seconds:.3f},{(step - self.since) * self.run.config.batch / seconds:.2f},{self.waited / seconds:.5f}\n")
     self.begin, self.waited, self.since = now, 0.0, step
 
-# %% ../nbs/07_pretrain.ipynb #716f7b08
+# %% ../nbs/07_pretrain.ipynb #aab9a4fe
+@patch
+def draw(
+    self: Record,
+    batch: dict,  # held-out clips: 'spectrogram' (b, frames, mels) and 'noise' (b, n)
+    last: bool,  # whether the run ends here
+):
+    "Draw the figures of the run, if it is time to."
+    if self.main and (last or time.perf_counter() - self.drawn > 300):
+        save_figures(self.run.folder, self.run.module, batch)
+        self.drawn = time.perf_counter()
+
+# %% ../nbs/07_pretrain.ipynb #b2965475
 def pretrain(
     config: PretrainConfig,  # settings of the run
     folder: str | Path,  # run folder, made if there is none
@@ -639,8 +653,6 @@ def pretrain(
         run.accelerator.init_trackers("mwmae", asdict(config))
     run.accelerator.print(run.describe())
     run.fit()
-    if run.accelerator.is_main_process:
-        save_figures(folder, run.module, run.held_out_batches()[0])
     run.accelerator.end_training()
     return run.state
 
