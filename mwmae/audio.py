@@ -27,7 +27,7 @@ SAMPLE_RATE = 16_000
 class InputError(ValueError):
     "Something that the user can mend: a file, a setting or an array that is not what it has to be."
 
-# %% ../nbs/00_audio.ipynb #fc01d971
+# %% ../nbs/00_audio.ipynb #b587191a
 def sound_name(
     file,  # path of a sound file, or an open binary file
 ) -> str:  # what messages call it
@@ -50,8 +50,10 @@ def open_sound(
             file.seek(0)
         return soundfile.SoundFile(file)
     except (RuntimeError, TypeError) as error:
-        reason = str(error).partition(": ")[2] or str(error)
-        raise InputError(f"{name}: not a sound file that can be read ({reason.strip(' .')})") from None
+        reason = (str(error).partition(": ")[2] or str(error)).strip(" .")
+        if "does not exist" in reason:  # the file does; this is how libsndfile's MP3 reader gives up
+            reason = "format not recognised"
+        raise InputError(f"{name}: not a sound file that can be read ({reason})") from None
 
 # %% ../nbs/00_audio.ipynb #d3882dc8
 def is_truncated(

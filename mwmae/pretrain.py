@@ -365,7 +365,7 @@ def speed_up(
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     return torch.compile(model) if config.compile else model
 
-# %% ../nbs/07_pretrain.ipynb #b8b47645
+# %% ../nbs/07_pretrain.ipynb #b1d72dd6
 HELD_OUT_SEED = 2**31 - 1  # crops and masks of held-out clips are the same in every run
 
 
@@ -388,9 +388,6 @@ class Run:
         self.held_out = CropDataset(self.corpus, held_out, shape.frames, shape.patches, HELD_OUT_SEED)
         torch.manual_seed(config.seed)
         self.module = MaskedAutoencoder(shape)
-        if config.init:
-            anew = begin_with(self.module, config.init)
-            self.accelerator.print(f"weights of {config.init}" + (f"; {len(anew)} tensors of the decoder begin anew" if anew else ""))
         model = speed_up(self.module, config)
         self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(self.module, config))
         self.steps = config.epochs * steps_per_epoch(config, len(train))
@@ -447,7 +444,7 @@ class _Shares:
     def __iter__(self):
         return (pairs for step in self.steps for pairs, _ in self.of(step))
 
-# %% ../nbs/07_pretrain.ipynb #8229e950
+# %% ../nbs/07_pretrain.ipynb #48fb4338
 @patch
 def begin(
     self: Run,
@@ -464,6 +461,9 @@ def begin(
         self.state = load_checkpoint(newest, self.module, self.optimizer)
         say(f"going on after step {self.state['step']:,}")
         return
+    if self.config.init:
+        anew = begin_with(self.module, self.config.init)
+        say(f"weights of {self.config.init}" + (f"; {len(anew)} tensors of the decoder begin anew" if anew else ""))
     count = min(len(self.examples), 256)
     train = torch.stack([self.examples[0, i]["spectrogram"] for i in range(count)])
     batches = self.held_out_batches()
