@@ -316,22 +316,23 @@ def _msgpack():
         raise InputError("reading a JAX checkpoint needs msgpack, which is not installed: pip install 'mwmae[convert]'") from None
     return msgpack
 
-# %% ../nbs/05_checkpoint.ipynb #263ff292
+# %% ../nbs/05_checkpoint.ipynb #5f0636f2
+def _walk(tree, prefix):
+    "Every leaf of nested dictionaries, with its path."
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _walk(value, f"{prefix}{name}/")
+        elif value is not None:
+            yield prefix + name, value
+
+
 def read_flax(
     path: str | Path,  # a file `checkpoint_<step>`
 ) -> dict:  # tensor by its path, such as 'params/encoder_norm/bias'
     "Read every leaf of a JAX checkpoint. Raises `InputError` if it is something else or damaged."
-
-    def walk(tree, prefix):
-        for name, value in tree.items():
-            if isinstance(value, dict):
-                yield from walk(value, f"{prefix}{name}/")
-            elif value is not None:
-                yield prefix + name, value
-
     msgpack = _msgpack()
     try:
-        return dict(walk(msgpack.unpackb(Path(path).read_bytes(), ext_hook=_leaf, strict_map_key=False), ""))
+        return dict(_walk(msgpack.unpackb(Path(path).read_bytes(), ext_hook=_leaf, strict_map_key=False), ""))
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError, msgpack.exceptions.UnpackException) as error:
         raise InputError(f"{path}: not a whole checkpoint of the published system ({type(error).__name__}: {error})") from None
 

@@ -334,13 +334,13 @@ def take_step(
     optimizer.zero_grad()
     return loss, norm
 
-# %% ../nbs/07_pretrain.ipynb #861f1771
+# %% ../nbs/07_pretrain.ipynb #c4a79a0c
 @contextlib.contextmanager
 def stop_request():
     "Yields an event that is set by the first SIGINT or SIGTERM; the second SIGINT interrupts."
     event, before = threading.Event(), {}
 
-    def note(number, frame):
+    def note(*_):
         "Remember the request; interrupt if there was one before."
         if event.is_set():
             raise KeyboardInterrupt
