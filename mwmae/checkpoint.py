@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['atomic_file', 'atomic_folder', 'save_config', 'load_config', 'save_model', 'load_tensors', 'load_model',
-           'load_weights', 'stretch_positions', 'begin_with', 'optimizer_tensors', 'restore_optimizer',
+           'load_weights', 'load_encoder', 'stretch_positions', 'begin_with', 'optimizer_tensors', 'restore_optimizer',
            'save_checkpoint', 'list_checkpoints', 'check_checkpoint', 'newest_checkpoint', 'load_checkpoint',
+           'training_facts', 'model_card', 'save_pretrained', 'push_to_hub', 'find_model', 'from_pretrained',
            'read_flax', 'flax_name', 'from_flax', 'flax_config', 'convert', 'readable_errors', 'mwmae_convert']
 
-# %% ../nbs/05_checkpoint.ipynb #8b5c7151
+# %% ../nbs/05_checkpoint.ipynb #cbe13af6
 import collections
 import dataclasses
 import json
@@ -24,11 +25,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.script import call_parse, is_cli
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .audio import InputError
-from .model import ENCODERS, MAEConfig, MaskedAutoencoder
+from .model import ENCODERS, Encoder, MAEConfig, MaskedAutoencoder
 
 # %% ../nbs/05_checkpoint.ipynb #735153a3
 def _flush(path):
@@ -108,7 +111,7 @@ def load_config(
         raise InputError(f"{path}: {', '.join(unknown)} is no setting of {cls.__name__}")
     return cls(**settings)
 
-# %% ../nbs/05_checkpoint.ipynb #2700107c
+# %% ../nbs/05_checkpoint.ipynb #f74f025c
 def save_model(
     model: MaskedAutoencoder,  # the model
     folder: str | Path,  # where to write `config.json` and `model.safetensors`
@@ -118,9 +121,10 @@ def save_model(
         _write_model(model, temporary)
 
 
-def _write_model(model, folder):
+def _write_model(model, folder, dtype=torch.float32):
     save_config(model.config, folder / "config.json")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    prefix = "encoder." if isinstance(model, Encoder) else ""
+    tensors = {prefix + name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 # %% ../nbs/05_checkpoint.ipynb #11aaefac
@@ -135,7 +139,7 @@ def load_tensors(
     except SafetensorError as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from None
 
-# %% ../nbs/05_checkpoint.ipynb #efd4cd59
+# %% ../nbs/05_checkpoint.ipynb #cd840765
 def load_model(
     folder: str | Path,  # a model folder, or a checkpoint of a run
 ) -> MaskedAutoencoder:  # in evaluation mode, on the CPU
@@ -143,12 +147,15 @@ def load_model(
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: there is no such folder, expected one with config.json and model.safetensors")
     model = MaskedAutoencoder(load_config(MAEConfig, Path(folder) / "config.json"))
-    load_weights(model, load_tensors(Path(folder) / "model.safetensors"), folder)
+    tensors = load_tensors(Path(folder) / "model.safetensors")
+    if not any(name.startswith("decoder.") for name in tensors):
+        raise InputError(f"{folder}: holds an encoder without a decoder, expected both; load_encoder reads it")
+    load_weights(model, tensors, folder)
     return model.eval()
 
 
 def load_weights(
-    model: MaskedAutoencoder,  # the model, changed in place
+    model: torch.nn.Module,  # a model or its encoder, changed in place
     tensors: dict,  # tensor by name
     source: str | Path,  # where they come from, for the message
 ):
@@ -159,6 +166,16 @@ def load_weights(
         if wanted.get(name) != found.get(name):
             raise InputError(f"{source}: {name} has shape {found.get(name, 'none')}, expected {wanted.get(name, 'no such tensor')}")
     model.load_state_dict(tensors)
+
+# %% ../nbs/05_checkpoint.ipynb #e59163ba
+def load_encoder(
+    folder: str | Path,  # a model folder, whole or with the encoder alone, or a checkpoint of a run
+) -> Encoder:  # in evaluation mode, on the CPU
+    "Read the encoder of a model. Raises `InputError` if the folder has none, or its weights do not fit its config."
+    encoder = Encoder(load_config(MAEConfig, Path(folder) / "config.json"))
+    tensors = load_tensors(Path(folder) / "model.safetensors")
+    load_weights(encoder, {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}, folder)
+    return encoder.eval()
 
 # %% ../nbs/05_checkpoint.ipynb #fce8be53
 def stretch_positions(
@@ -295,6 +312,113 @@ def load_checkpoint(
     load_weights(model, load_tensors(Path(path) / "model.safetensors"), path)
     restore_optimizer(model, optimizer, load_tensors(Path(path) / "optimizer.safetensors"))
     return state
+
+# %% ../nbs/05_checkpoint.ipynb #b5115b2f
+def training_facts(
+    checkpoint: str | Path,  # a checkpoint of a run
+) -> dict:  # what it was trained on and how, by the names of the run's settings; empty for a folder outside a run
+    "What a run wrote down about the training of one of its checkpoints."
+    settings, state = Path(checkpoint).parent.parent / "config.json", Path(checkpoint) / "state.json"
+    if not settings.is_file() or not state.is_file():
+        return {}
+    state, settings = json.loads(state.read_text()), json.loads(settings.read_text())
+    chosen = ("data", "model", "epochs", "batch", "base_lr", "warmup", "weight_decay", "beta2", "precision", "seed")
+    reached = ("clips", "step", "band_mean_loss", "loss_before", "loss")
+    return {name: settings[name] for name in chosen if name in settings} | {name: state[name] for name in reached if name in state}
+
+# %% ../nbs/05_checkpoint.ipynb #7357b283
+def _table(rows):
+    "A Markdown table; the first row is its head."
+    lines = [" | ".join(map(str, row)).join(("| ", " |")) for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+# %% ../nbs/05_checkpoint.ipynb #51f6db45
+def model_card(
+    config: MAEConfig,  # shape of the model
+    title: str,  # name of the model
+    training: dict | None = None,  # as `training_facts` returns it
+    scores: list[dict] | None = None,  # one for each task: task, score, mean, half_width, grid and seeds
+    licence: str = "apache-2.0",  # licence of the weights, as the hub names it
+    notes: str = "",  # Markdown that stands at the end, such as the credits of the recordings
+) -> str:  # Markdown with the hub's header
+    "Say what a model is, from its config, its training and its scores."
+    kind = "MW-MAE (Multi-Window Masked Autoencoder)" if config.multi_window else "MAE (masked autoencoder)"
+    parts = [
+        f"---\nlicense: {licence}\nlibrary_name: mwmae\npipeline_tag: feature-extraction\ntags: [audio, self-supervised]\n---",
+        f"# {title}\n\n{kind} for audio, pre-trained on log-mel spectrograms with {config.mask_ratio:.0%} of the patches hidden.",
+        "```python\nfrom mwmae.embed import get_scene_embeddings, load_model\n\n"
+        "model = load_model(\"FOLDER_OR_HUB_NAME\")\n"
+        "embeddings = get_scene_embeddings(audio, model)  # audio (n, samples): mono, 16 kHz, between -1 and 1\n```",
+        "## Shape\n\n" + _table([("setting", "value"), *dataclasses.asdict(config).items()])]
+    if training:
+        parts.append("## Training\n\n" + _table([("setting", "value"), *training.items()]))
+    if scores:
+        rows = [(s["task"], s["score"], f"{s['mean']:.3f} ± {s['half_width']:.3f}", s["grid"], s["seeds"]) for s in scores]
+        parts.append("## Scores\n\nMean over seeds of the probe and half-width of the 95 % interval.\n\n"
+                     + _table([("task", "score", "mean", "grid", "seeds"), *rows]))
+    return "\n\n".join(parts + [notes] * bool(notes)) + "\n"
+
+# %% ../nbs/05_checkpoint.ipynb #67dc8dfe
+def save_pretrained(
+    model: MaskedAutoencoder | Encoder,  # the model; an encoder makes a folder for embedding only
+    folder: str | Path,  # the model folder to write: config.json, model.safetensors and README.md
+    half: bool = False,  # store the weights as float16, half the size
+    **card,  # title, training, scores, licence and notes for `model_card`
+):
+    "Write a model folder to share, whole or not at all."
+    with atomic_folder(folder) as temporary:
+        _write_model(model, temporary, torch.float16 if half else torch.float32)
+        text = model_card(model.config, **{"title": Path(folder).name, **card})
+        (temporary / "README.md").write_text(text, encoding="utf-8")
+
+
+def push_to_hub(
+    folder: str | Path,  # a model folder written by `save_pretrained`
+    name: str,  # owner/name on the hub
+    private: bool = False,  # visible to the owner only
+    api: HfApi | None = None,  # a client; default: one with the login of this machine
+) -> str:  # address of the model
+    "Copy a model folder to the Hugging Face Hub. Raises `InputError` if it is no model folder, or the hub refuses."
+    load_encoder(folder)
+    api = api or HfApi()
+    try:
+        address = api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=_MODEL_FILES)
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise InputError(f"{name}: the hub did not take the model ({' '.join(str(error).split())})") from None
+    return str(address)
+
+# %% ../nbs/05_checkpoint.ipynb #8b66d7e2
+_MODEL_FILES = ["config.json", "model.safetensors", "README.md"]
+
+
+def find_model(
+    name: str | Path,  # a model folder, a run folder, or owner/name on the hub
+    cache: str | Path | None = None,  # where copies from the hub are kept; default: the hub's own cache
+) -> Path:  # the model folder
+    "The folder of a model. Raises `InputError` if there is no such model, here or on the hub."
+    path = Path(name)
+    if (path / "checkpoints").is_dir():
+        if found := newest_checkpoint(path / "checkpoints"):
+            return found
+        raise InputError(f"{name}: a run without a whole checkpoint")
+    if path.exists():
+        if not (path / "model.safetensors").is_file():
+            raise InputError(f"{name}: neither a model folder, which holds model.safetensors, nor a run, which holds checkpoints")
+        return path
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        raise InputError(f"{name}: there is no such folder, and a name on the hub reads owner/name")
+    try:
+        return Path(snapshot_download(str(name), cache_dir=cache, allow_patterns=_MODEL_FILES))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise InputError(f"{name}: there is no such folder, and the hub did not give it ({type(error).__name__})") from None
+
+
+def from_pretrained(
+    name: str | Path,  # a model folder, a run folder, or owner/name on the hub
+) -> MaskedAutoencoder:  # in evaluation mode, on the CPU
+    "Load a model from wherever it is. Raises `InputError` if there is none, or it is an encoder alone."
+    return load_model(find_model(name))
 
 # %% ../nbs/05_checkpoint.ipynb #4ef7f548
 def _leaf(code, payload):
