@@ -6,10 +6,10 @@
 __all__ = ['SOUND_SUFFIXES', 'BLOCK', 'CLIP', 'LONG_FILE', 'STRETCH', 'SOURCE', 'SETTINGS', 'PART_FRAMES', 'COMMIT_SECONDS',
            'COMMIT_BYTES', 'walk_files', 'find_sounds', 'Sound', 'FileWindow', 'need_pyarrow', 'open_bytes',
            'list_sounds', 'clip_bounds', 'read_pieces', 'sound_samples', 'describe_clip', 'Stretch', 'Analysis',
-           'failure_reason', 'analyse_stretch', 'plan', 'analyse_all', 'StoreState', 'current_settings', 'read_state',
-           'write_rows', 'StoreWriter', 'read_skipped', 'write_skipped', 'Prepared', 'prepare', 'prepare_samples',
-           'ClipIndex', 'reflected', 'SpectrogramStore', 'crop_samples', 'SoundFiles', 'split_held_out', 'CropDataset',
-           'mwmae_prepare']
+           'failure_reason', 'analyse_stretch', 'plan', 'quiet_decoders', 'analyse_all', 'StoreState',
+           'current_settings', 'read_state', 'write_rows', 'StoreWriter', 'read_skipped', 'write_skipped', 'Prepared',
+           'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore', 'crop_samples', 'SoundFiles',
+           'split_held_out', 'CropDataset', 'mwmae_prepare']
 
 # %% ../nbs/06_corpus.ipynb #d4826072
 import csv
@@ -456,9 +456,9 @@ def _begin_worker():
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
-# %% ../nbs/06_corpus.ipynb #bb27f025
+# %% ../nbs/06_corpus.ipynb #337d3513
 @contextmanager
-def _quiet():
+def quiet_decoders():
     "Turn the process's standard error away, on which some decoders print warnings of their own."
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -469,10 +469,10 @@ def _quiet():
         os.close(kept)
         os.close(nowhere)
 
-# %% ../nbs/06_corpus.ipynb #02736d4d
+# %% ../nbs/06_corpus.ipynb #6c255410
 def _analyse_batch(batch, clip_seconds, spectrograms):
     "What a process of the pool is asked to do."
-    with _quiet():
+    with quiet_decoders():
         return [analyse_stretch(stretch, clip_seconds, spectrograms) for stretch in batch]
 
 # %% ../nbs/06_corpus.ipynb #56530128

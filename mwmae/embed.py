@@ -9,7 +9,7 @@ __all__ = ['PIECE', 'SHORTEST', 'unit_count', 'cut_units', 'step_count', 'log_me
            'named_sounds', 'sound_spectrogram', 'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table',
            'embed_into', 'choose_layers', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #4335beed
+# %% ../nbs/08_embed.ipynb #c163bbb9
 import re
 import shutil
 import warnings
@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
 from .checkpoint import atomic_file, differing_settings, find_model, fingerprint, load_config, load_encoder, readable_errors, save_config
-from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, reflected, sound_samples, write_skipped
+from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
 from .model import Encoder, MAEConfig, create_model, model_config
 from .pretrain import newest_run
 
@@ -433,7 +433,7 @@ def write_embeddings(
         _save_array(path.with_suffix(".times.npy"), step_times(samples, steps).numpy())
         _save_steps(path, map(itemgetter(1), blocks), (steps, model.timestamp_embedding_size))
 
-# %% ../nbs/08_embed.ipynb #ff3e8d00
+# %% ../nbs/08_embed.ipynb #eda8c44e
 def embed_sounds(
     sounds: list[Sound],  # what to embed
     model: EmbeddingModel,  # the model
@@ -445,7 +445,8 @@ def embed_sounds(
     enough = 4_000  # frames: twenty units of two seconds
     for sound in tqdm(sounds, unit="sound", disable=None):
         try:
-            spectrogram, samples = sound_spectrogram(sound, model.log_mel)
+            with quiet_decoders():
+                spectrogram, samples = sound_spectrogram(sound, model.log_mel)
         except (InputError, OSError, RuntimeError) as error:
             skipped.append((sound.name, failure_reason(error, sound)))
             continue
