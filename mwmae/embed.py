@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['PIECE', 'SHORTEST', 'unit_count', 'cut_units', 'step_count', 'log_mel_in_pieces', 'check_audio', 'embedding_input',
            'EmbedConfig', 'EmbeddingModel', 'join_units', 'pool_steps', 'load_model', 'untrained_encoder',
-           'get_timestamp_embeddings', 'step_times', 'get_scene_embeddings', 'show_embedding', 'EmbedRun',
-           'named_sounds', 'sound_spectrogram', 'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table',
-           'embed_into', 'choose_layers', 'mwmae_embed']
+           'get_timestamp_embeddings', 'step_times', 'get_scene_embeddings', 'show_embedding', 'Reconstruction',
+           'reconstruct', 'show_sound_reconstruction', 'EmbedRun', 'named_sounds', 'sound_spectrogram',
+           'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'embed_into', 'choose_layers',
+           'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #c163bbb9
+# %% ../nbs/08_embed.ipynb #b9d473dc
 import re
 import shutil
 import warnings
@@ -19,6 +20,7 @@ from itertools import chain, groupby
 from math import ceil
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +33,8 @@ from tqdm import tqdm
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
 from .checkpoint import atomic_file, differing_settings, find_model, fingerprint, load_config, load_encoder, readable_errors, save_config
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
-from .model import Encoder, MAEConfig, create_model, model_config
+from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, model_config
+from .patches import patchify, unpatchify
 from .pretrain import newest_run
 
 # %% ../nbs/08_embed.ipynb #24ccf9f1
@@ -349,6 +352,46 @@ def show_embedding(
     below.set(xlabel="time (s)", ylabel="embedding")
     below.legend(loc="upper right", fontsize=8)
     return above, below
+
+# %% ../nbs/08_embed.ipynb #3e4ab3a0
+class Reconstruction(NamedTuple):
+    "A sound's log-mel spectrogram, what was visible of it, and what a model made of that."
+    original: Tensor  # (frames, mels)
+    visible: Tensor  # (frames, mels), NaN where it was hidden
+    completed: Tensor  # (frames, mels), the hidden parts rebuilt
+
+
+@torch.no_grad()
+def reconstruct(
+    audio: Tensor,  # (samples,) sound at 16 kHz
+    model: MaskedAutoencoder,  # such as `from_pretrained` returns, with its decoder
+    seed: int = 0,  # seed of what is hidden
+) -> Reconstruction:  # not standardised, so that it can be turned into sound
+    "Hide parts of a sound's spectrogram and let a model rebuild them, unit by unit. Raises `InputError` for what is not sound."
+    check_audio(audio, dims=1)
+    shape, log_mel = model.config, LogMelSpectrogram(model.config.mels).to(audio.device)
+    read = lambda first, last: nn.functional.pad(audio.float(), (0, max(0, SHORTEST - len(audio))))[first:last]
+    original = log_mel_in_pieces(read, max(SHORTEST, len(audio)), log_mel)
+    deviation, mean = torch.std_mean(original)
+    units = torch.stack(list(cut_units((original - mean) / (deviation + 1e-8), shape.frames, shape.frames)))  # (u, unit, mels)
+    noise = torch.rand(len(units), shape.patches, generator=torch.Generator().manual_seed(seed)).to(units)
+    result = model(units, noise)
+    hidden, patches = result.mask[..., None].bool(), patchify(units, shape.patch_size)
+    whole = lambda patches: unpatchify(patches, shape.patch_size, shape.grid).flatten(0, 1)[: len(original)] * (deviation + 1e-8) + mean
+    return Reconstruction(original, whole(patches.masked_fill(hidden, torch.nan)), whole(torch.where(hidden, result.prediction.to(patches), patches)))
+
+
+def show_sound_reconstruction(
+    reconstruction: Reconstruction,  # from `reconstruct`
+):  # three axes: original, visible, completed
+    "Draw a sound's spectrogram, what was visible of it, and how it was completed."
+    _, axes = plt.subplots(3, 1, figsize=(8, 5), sharex=True, layout="constrained", dpi=80)
+    limits = dict(vmin=reconstruction.original.min(), vmax=reconstruction.original.max())
+    for ax, title, picture in zip(axes, reconstruction._fields, reconstruction):
+        ax.set_facecolor("lightgrey")
+        show_spectrogram(picture, ax, title, **limits)
+        ax.set_xlabel("time (s)" if ax is axes[-1] else "")
+    return axes
 
 # %% ../nbs/08_embed.ipynb #5ad3285a
 @dataclass
