@@ -661,13 +661,18 @@ def row_order(
         generator.shuffle(order[split])
     return order
 
-# %% ../nbs/09_tasks.ipynb #5be335ee
+# %% ../nbs/09_tasks.ipynb #669403a5
 def labels_at(
     events: list[dict],  # {label, start, end} of one sound, milliseconds
-    times: np.ndarray,  # (t,) moments, milliseconds
+    times: np.ndarray,  # (t,) moments, ascending, milliseconds
 ) -> list[list[str]]:  # the labels that hold at each moment
     "Labels of the events that have begun and not ended; the end itself still counts."
-    return [[event["label"] for event in events if event["start"] <= time < event["end"] + 1e-4] for time in times]
+    labels = [[] for _ in times]
+    for event in events:
+        first, last = np.searchsorted(times, (event["start"], event["end"] + 1e-4))
+        for moment in labels[first:last]:
+            moment.append(event["label"])
+    return labels
 
 # %% ../nbs/09_tasks.ipynb #99c49f3c
 def sound_batches(
