@@ -8,7 +8,7 @@ __all__ = ['PIECE', 'SHORTEST', 'unit_count', 'cut_units', 'step_count', 'log_me
            'get_timestamp_embeddings', 'step_times', 'get_scene_embeddings', 'show_embedding', 'Reconstruction',
            'reconstruct', 'show_sound_reconstruction', 'EmbedRun', 'named_sounds', 'sound_spectrogram',
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'embed_into', 'choose_layers',
-           'mwmae_embed']
+           'choose_device', 'mwmae_embed']
 
 # %% ../nbs/08_embed.ipynb #b9d473dc
 import re
@@ -539,7 +539,7 @@ def names_in_table(
     "Which sounds a table holds."
     return set(need_pyarrow().parquet.read_table(path, columns=["file"])["file"].to_pylist()) if path.exists() else set()
 
-# %% ../nbs/08_embed.ipynb #7c560299
+# %% ../nbs/08_embed.ipynb #ee5f971c
 def embed_into(
     out: Path,  # folder to fill
     sounds: list[Sound],  # what to embed
@@ -559,7 +559,7 @@ def embed_into(
     if run.table and ready:
         write_table(out, parts, ready, run.timestamps)
     if not done and not ready:
-        raise InputError(f"none of {len(sounds)} sounds could be embedded; {out / 'skipped.csv'} says why")
+        raise InputError(f"none of {len(sounds)} sounds could be embedded; the first, {skipped[0][0]}: {skipped[0][1]}")
     return "\n".join([
         f"{out}: {len(sounds) - len(skipped):,} of {len(sounds):,} sounds embedded, {len(rest) - len(skipped):,} of them by this run",
         *[f"{len(skipped)} could not be used; {out / 'skipped.csv'} says why"] * bool(skipped)])
@@ -578,7 +578,19 @@ def choose_layers(
         raise InputError(f"layers are {text!r}, expected numbers with commas between, such as 3,6,12, or all")
     return [int(number) for number in text.split(",")]
 
-# %% ../nbs/08_embed.ipynb #7981971a
+# %% ../nbs/08_embed.ipynb #cfc477a5
+def choose_device(
+    name: str | None,  # such as cpu or cuda:1; None takes a GPU if there is one
+) -> torch.device:  # where to compute
+    "A device by its name. Raises `InputError` if this machine has none of that name."
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+        return device
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device is {name!r}, which is not on this machine; expected a name such as cpu or cuda") from None
+
+# %% ../nbs/08_embed.ipynb #65e56d53
 @call_parse
 def mwmae_embed(
     sounds: Param("Sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
@@ -600,5 +612,5 @@ def mwmae_embed(
         config = EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool, overlap, precision, batch)
         checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
         run = EmbedRun(checksum, timestamps, table, config.layers, pool, overlap, precision)
-        embedder = EmbeddingModel(encoder, config).eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        embedder = EmbeddingModel(encoder, config).eval().to(choose_device(device))
         print(embed_into(Path(out), found, embedder, run))
