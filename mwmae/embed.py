@@ -330,7 +330,7 @@ def get_scene_embeddings(
     "Embed clips of equal length as a whole. Raises `InputError` for what is not sound."
     return model(audio)
 
-# %% ../nbs/08_embed.ipynb #027b48f3
+# %% ../nbs/08_embed.ipynb #78a03e9c
 @torch.no_grad()
 def show_embedding(
     audio: Tensor,  # (samples,) sound at 16 kHz
@@ -350,7 +350,8 @@ def show_embedding(
     for i, values in enumerate((centred @ directions.T).T):
         below.plot(seconds, values, label=f"component {i + 1}")
     below.set(xlabel="time (s)", ylabel="embedding")
-    below.legend(loc="upper right", fontsize=8)
+    below.margins(x=0, y=0.25)
+    below.legend(loc="upper center", ncols=components, fontsize=8)
     return above, below
 
 # %% ../nbs/08_embed.ipynb #3e4ab3a0
