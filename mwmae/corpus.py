@@ -10,7 +10,7 @@ __all__ = ['SOUND_SUFFIXES', 'BLOCK', 'CLIP', 'LONG_FILE', 'STRETCH', 'SOURCE', 
            'read_skipped', 'Prepared', 'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore',
            'crop_samples', 'SoundFiles', 'split_held_out', 'CropDataset', 'mwmae_prepare']
 
-# %% ../nbs/06_corpus.ipynb #d4826072
+# %% ../nbs/06_corpus.ipynb #ab98e708
 import csv
 import fcntl
 import hashlib
@@ -18,6 +18,7 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 import tarfile
 import threading
 from collections import deque
@@ -37,13 +38,12 @@ import numpy as np
 import soundfile
 import torch
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, read_audio, resampling_ratio, sound_info
-from .checkpoint import atomic_file, load_config, readable_errors, save_config
+from .checkpoint import atomic_file, command, load_config, save_config
 
 # %% ../nbs/06_corpus.ipynb #f401976f
 _RAW = {".raw", ".mat4", ".mat5"}  # no header that says what they hold
@@ -1085,8 +1085,8 @@ class CropDataset(Dataset):
         noise = torch.from_numpy(random.random(self.patches, dtype=np.float32))
         return {"index": clip, "spectrogram": self.corpus.crop(clip, start, self.frames), "noise": noise}
 
-# %% ../nbs/06_corpus.ipynb #fd1769e3
-@call_parse
+# %% ../nbs/06_corpus.ipynb #c8987ee7
+@command
 def mwmae_prepare(
     source: str,  # Folder of sounds, manifest (.csv or .parquet with a column path), tar archive, or Parquet file with audio
     store: str,  # Folder of the store to make or to bring up to date
@@ -1094,8 +1094,8 @@ def mwmae_prepare(
     workers: int = 0,  # Number of processes; 0 takes all cores
 ):
     "Make a spectrogram store for mwmae_pretrain. Run again, it continues where it was, and adds what is new in SOURCE."
-    with readable_errors(mwmae_prepare):
-        try:
-            print(prepare(source, store, clip_seconds, workers or None))
-        except KeyboardInterrupt:
-            raise InputError(f"interrupted; the same command continues {store}") from None
+    try:
+        print(prepare(source, store, clip_seconds, workers or None))
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command continues {store}", file=sys.stderr)
+        raise

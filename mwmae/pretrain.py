@@ -10,7 +10,7 @@ __all__ = ['BUILTIN_CLIPS', 'COLUMNS', 'HELD_OUT_SEED', 'PretrainConfig', 'check
            'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words', 'begin_run', 'run_command',
            'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #608f4f6b
+# %% ../nbs/07_pretrain.ipynb #934e3ce1
 import contextlib
 import importlib.util
 import io
@@ -32,7 +32,6 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import gather_object
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, default_collate
@@ -42,8 +41,8 @@ from matplotlib.figure import Figure
 
 from .audio import InputError
 from .checkpoint import (
-    atomic_file, begin_with, check_checkpoint, list_checkpoints, load_checkpoint, load_config, newest_checkpoint,
-    readable_errors, save_checkpoint, save_config)
+    atomic_file, begin_with, check_checkpoint, command, list_checkpoints, load_checkpoint, load_config, newest_checkpoint,
+    save_checkpoint, save_config)
 from .corpus import ClipIndex, CropDataset, Prepared, SoundFiles, SpectrogramStore, prepare, prepare_samples, split_held_out
 from .masking import random_masking
 from .model import MAEConfig, MaskedAutoencoder, masked_loss, show_reconstruction
@@ -766,8 +765,8 @@ def run_command(
         sys.exit(130)
     return last_words(folder, config, state)
 
-# %% ../nbs/07_pretrain.ipynb #599189a5
-@call_parse
+# %% ../nbs/07_pretrain.ipynb #76f9dcb0
+@command
 def mwmae_pretrain(
     data: str = None,  # Folder of sounds, spectrogram store, manifest or archive; default: a built-in corpus made by code
     from_files: bool = False,  # Read every crop from its sound file: needs no disk for spectrograms, takes more time
@@ -799,5 +798,4 @@ def mwmae_pretrain(
 ):
     "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, --resume goes on."
     given = {name: value for name, value in locals().items() if name not in ("out", "resume") and value not in (None, False)}
-    with readable_errors(mwmae_pretrain):
-        print(run_command(out, resume, given))
+    print(run_command(out, resume, given))
