@@ -231,7 +231,7 @@ def _fingerprint(path):
             checksum, size = zlib.crc32(block, checksum), size + len(block)
     return [size, checksum]
 
-# %% ../nbs/05_checkpoint.ipynb #04275de4
+# %% ../nbs/05_checkpoint.ipynb #95e65ed7
 def save_checkpoint(
     folder: str | Path,  # the folder of the run's checkpoints
     model: MaskedAutoencoder,  # the model
@@ -239,15 +239,16 @@ def save_checkpoint(
     state: dict,  # plain values to go on from; 'step' names the checkpoint
     keep: int | None = None,  # how many of the latest to keep; None keeps all
 ) -> Path:  # the checkpoint's folder
-    "Write a checkpoint, whole or not at all, and then delete the oldest beyond `keep`."
+    "Write a checkpoint, whole or not at all, and then delete the oldest beyond `keep` and what killed runs left."
     path = Path(folder) / f"{state['step']:08d}"
     with atomic_folder(path) as temporary:
         _write_model(model, temporary)
         save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
         files = {file.name: _fingerprint(file) for file in sorted(temporary.iterdir())}
         (temporary / "state.json").write_text(json.dumps({**state, "files": files}, indent=2) + "\n")
-    for old in list_checkpoints(folder)[: -keep if keep else 0]:
-        shutil.rmtree(old)
+    half_written = Path(folder).glob(".*")  # by runs that were killed
+    for old in [*half_written, *list_checkpoints(folder)[: -keep if keep else 0]]:
+        shutil.rmtree(old, ignore_errors=True)
     return path
 
 

@@ -493,13 +493,19 @@ def _in_this_process(batches, work):
     finally:
         torch.set_num_threads(threads)
 
-# %% ../nbs/06_corpus.ipynb #f90e9284
+# %% ../nbs/06_corpus.ipynb #52277a33
+def _cores():
+    "How many cores this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+# %% ../nbs/06_corpus.ipynb #24155dbe
 def analyse_all(
     batches: Iterator[list[Stretch]],  # the work, see `plan`
     work,  # function of a batch that returns the analyses of its stretches
-    workers: int,  # number of processes; 1 works in this one
+    workers: int | None = None,  # number of processes; 1 works in this one, None takes all cores
 ) -> Iterator[list[Analysis]]:  # for each batch, in order
     "Analyse batches on `workers` processes, a bounded number of them at a time, and return results in order."
+    workers = workers or _cores()
     if workers <= 1:
         yield from _in_this_process(batches, work)
         return
@@ -772,28 +778,24 @@ def _report(writer, added):
     used = int((np.load(folder / "sources.npy")["clips"] > 0).sum())
     return Prepared(folder, state.clips, state.samples / SAMPLE_RATE / 3600, used, added, skipped)
 
-# %% ../nbs/06_corpus.ipynb #52277a33
-def _cores():
-    "How many cores this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-# %% ../nbs/06_corpus.ipynb #6e74aa28
+# %% ../nbs/06_corpus.ipynb #7aec5777
 def _fill(writer, sounds, workers):
     "Analyse sounds and add them to a store, showing how far it is."
     work = partial(_analyse_batch, clip_seconds=writer.state.clip_seconds, spectrograms=writer.state.spectrograms)
     batches = plan(sounds, writer.state.clip_seconds)
     ahead = list(islice(batches, 2))  # a single batch needs no pool
-    workers = (workers or _cores()) if len(ahead) > 1 else 1
+    workers = workers if len(ahead) > 1 else 1
     begin, before = monotonic(), writer.state.samples
+    layout = "preparing {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
     with closing(analyse_all(chain(ahead, batches), work, workers)) as results, tqdm(
-        total=len(sounds), unit=" sounds", desc="preparing", disable=None
+        total=len(sounds), bar_format=layout, dynamic_ncols=True, disable=None
     ) as bar:
         for analyses in results:
             for analysis in analyses:
                 writer.add(analysis)
                 bar.update(analysis.stretch.ends)
             seconds = (writer.state.samples - before) / SAMPLE_RATE
-            bar.set_postfix_str(f"{seconds / 3600:.2f} h, {seconds / (monotonic() - begin):.0f}x real time", refresh=False)
+            bar.set_postfix_str(f"{seconds / 3600:.2f} h read, {seconds / (monotonic() - begin):.0f}x real time", refresh=False)
 
 # %% ../nbs/06_corpus.ipynb #189cd8f1
 def prepare(
