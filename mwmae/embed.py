@@ -10,7 +10,7 @@ __all__ = ['PIECE', 'SHORTEST', 'unit_count', 'cut_units', 'step_count', 'log_me
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'embed_into', 'choose_layers',
            'choose_device', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #b9d473dc
+# %% ../nbs/08_embed.ipynb #c6e9b1e1
 import re
 import shutil
 import warnings
@@ -26,12 +26,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import chunked, patch
-from fastcore.script import Param, call_parse
+from fastcore.script import Param
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
-from .checkpoint import atomic_file, differing_settings, find_model, fingerprint, load_config, load_encoder, readable_errors, save_config
+from .checkpoint import atomic_file, command, differing_settings, find_model, fingerprint, load_config, load_encoder, save_config
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
 from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, model_config
 from .patches import patchify, unpatchify
@@ -591,8 +591,8 @@ def choose_device(
     except (RuntimeError, AssertionError):
         raise InputError(f"device is {name!r}, which is not on this machine; expected a name such as cpu or cuda") from None
 
-# %% ../nbs/08_embed.ipynb #65e56d53
-@call_parse
+# %% ../nbs/08_embed.ipynb #0f0def1a
+@command
 def mwmae_embed(
     sounds: Param("Sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
     out: str = "embeddings",  # Folder to fill: one .npy for each sound, and what could not be read in skipped.csv
@@ -607,11 +607,10 @@ def mwmae_embed(
     device: str = None,  # Where to compute, such as cpu or cuda:1; default: a GPU if there is one
 ):
     "Embed sounds with a pre-trained encoder. Run again, it embeds only what is not there yet."
-    with readable_errors(mwmae_embed):
-        folder = find_model(model or newest_run(Path("runs")))
-        encoder, found = load_encoder(folder), named_sounds(sounds)
-        config = EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool, overlap, precision, batch)
-        checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
-        run = EmbedRun(checksum, timestamps, table, config.layers, pool, overlap, precision)
-        embedder = EmbeddingModel(encoder, config).eval().to(choose_device(device))
-        print(embed_into(Path(out), found, embedder, run))
+    folder = find_model(model or newest_run(Path("runs")))
+    encoder, found = load_encoder(folder), named_sounds(sounds)
+    config = EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool, overlap, precision, batch)
+    checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
+    run = EmbedRun(checksum, timestamps, table, config.layers, pool, overlap, precision)
+    embedder = EmbeddingModel(encoder, config).eval().to(choose_device(device))
+    print(embed_into(Path(out), found, embedder, run))
