@@ -701,7 +701,7 @@ def _reason(error, file):
     "What is wrong with a file, without its path."
     return str(error).partition(f"{file}: ")[2] or str(error)
 
-# %% ../nbs/09_tasks.ipynb #3fea59bb
+# %% ../nbs/09_tasks.ipynb #0b10b195
 class SoundBatches(Dataset):
     "The sounds of each batch, and a sentence for each that cannot be read; `DataLoader` may read them in processes of their own."
 
@@ -717,8 +717,11 @@ class SoundBatches(Dataset):
     def __len__(self):
         return len(self.batches)
 
-    def __getitem__(self, index):
-        "Names and sounds (n, samples) of a batch."
+    def __getitem__(
+        self,
+        index: int,  # number of the batch
+    ) -> tuple[list[str], Tensor, list[str]]:  # names, sounds (n, samples), failures
+        "Read the sounds of a batch."
         sounds, failures = {}, []
         for file in self.batches[index]:
             try:
@@ -942,7 +945,7 @@ def read_embedded(
             raise InputError(f"{folder}: {split} has {len(embeddings)} embeddings but labels for {len(labels)}")
     return task, splits
 
-# %% ../nbs/09_tasks.ipynb #87071221
+# %% ../nbs/09_tasks.ipynb #17510a95
 BUILTIN_SEED = 2021  # of the clips of the tasks; those of pre-training have seed 0
 BUILTIN_SPLITS = {"train": 150, "valid": 40, "test": 80}  # clips
 BUILTIN_SECONDS = 1.98
@@ -951,7 +954,7 @@ BUILTIN_SECONDS = 1.98
 def builtin_labels(
     labels: dict,  # labels of a clip, from `synth_clip`
 ) -> dict[str, list[str]]:  # for each task that it serves its labels there
-    "What the built-in tasks ask about a clip; the silence between two beats makes a rhythm hard to count."
+    "What the built-in tasks ask about a clip; a rhythm and a noise that swells and ebbs cannot be counted."
     mixture, found = labels["family"] == "mixture", {}
     if labels["pitch"] in range(48, 72):
         found["builtin_pitch"] = [str(labels["pitch"])]
@@ -959,7 +962,7 @@ def builtin_labels(
         found["builtin_family"] = [labels["family"]]
     if mixture:
         found["builtin_mixture"] = labels["families"]
-    if not mixture and labels["family"] != "rhythm":
+    if labels["family"] not in ("mixture", "rhythm", "noise"):
         found["builtin_count"] = [str(labels["count"])]
     return found
 
