@@ -11,9 +11,10 @@ __all__ = ['SPLITS', 'KNOWN_TASKS', 'HEAR_DOI', 'DEFAULT_SIZE', 'BUILTIN_SEED', 
            'SoundBatches', 'embed_task', 'EmbeddedSplit', 'read_embedded', 'builtin_labels', 'builtin_task',
            'make_builtin_tasks']
 
-# %% ../nbs/09_tasks.ipynb #eac9edfb
+# %% ../nbs/09_tasks.ipynb #8bfc4c11
 import contextlib
 import csv
+import filecmp
 import hashlib
 import importlib
 import io
@@ -263,7 +264,7 @@ def source_rate(
     "The wanted rate or else the next higher one or else the highest."
     return min((rate for rate in rates if rate >= wanted), default=max(rates))
 
-# %% ../nbs/09_tasks.ipynb #7043dbf4
+# %% ../nbs/09_tasks.ipynb #ef8fb57b
 def check_task(
     folder: str | Path,  # a task folder
 ) -> list[str]:  # problems, each a sentence; none if all is well
@@ -285,10 +286,17 @@ def check_task(
         for problem, file in (*_label_problems(task, truth), *_sound_problems(task, split, truth)):
             found[problem].append(f"{split}/{file}")
         for file in truth:
-            if file in seen:
+            if file in seen and _same_sound(task, file, seen[file], split):
                 found["the same file in two splits"].append(f"{seen[file]}/{file} and {split}/{file}")
             seen.setdefault(file, split)
     return problems + [f"{task.folder}: {problem}: {_some(files)}" for problem, files in found.items()]
+
+
+def _same_sound(task, file, split, other):
+    "Whether a file is the same in two splits."
+    folder = task.folder / str(source_rate(audio_rates(task.folder), SAMPLE_RATE))
+    paths = [folder / split / file, folder / other / file]
+    return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
 
 def _some(names, most=3, between=", "):
