@@ -11,12 +11,11 @@ __all__ = ['SOUND_SUFFIXES', 'BLOCK', 'CLIP', 'LONG_FILE', 'STRETCH', 'SOURCE', 
            'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore', 'crop_samples', 'SoundFiles',
            'split_held_out', 'CropDataset', 'mwmae_prepare']
 
-# %% ../nbs/06_corpus.ipynb #ab98e708
+# %% ../nbs/06_corpus.ipynb #522360aa
 import csv
 import fcntl
 import hashlib
 import io
-import multiprocessing
 import os
 import signal
 import sys
@@ -87,7 +86,7 @@ class Sound(NamedTuple):
     row: int = -1  # its row in a Parquet table; -1 for anything else
     problem: str = ""  # why it cannot be read, where that is known before trying
 
-# %% ../nbs/06_corpus.ipynb #8cbf2579
+# %% ../nbs/06_corpus.ipynb #b6f508c0
 class FileWindow(io.RawIOBase):
     "A stretch of a file that reads like a file of its own."
 
@@ -120,10 +119,9 @@ class FileWindow(io.RawIOBase):
     def readinto(self, buffer):
         "Fill `buffer`, but not with what lies behind the window."
         self.file.seek(self.offset + self.position)
-        data = self.file.read(max(0, min(len(buffer), self.size - self.position)))
-        buffer[: len(data)] = data
-        self.position += len(data)
-        return len(data)
+        count = self.file.readinto(memoryview(buffer)[: max(0, self.size - self.position)])
+        self.position += count
+        return count
 
     def close(self):
         "Close the file below as well."

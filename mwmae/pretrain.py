@@ -6,11 +6,11 @@
 __all__ = ['BUILTIN_CLIPS', 'COLUMNS', 'HELD_OUT_SEED', 'STOPPING', 'PretrainConfig', 'check_settings', 'learning_rate',
            'epoch_order', 'step_batches', 'steps_per_epoch', 'builtin_sound', 'make_builtin', 'processes', 'open_data',
            'report_skipped', 'held_out_loss', 'band_mean_loss', 'open_log', 'show_losses', 'save_figures',
-           'make_optimizer', 'take_step', 'stop_request', 'speed_up', 'Run', 'Record', 'pretrain', 'compare_settings',
-           'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words', 'begin_run', 'run_command',
-           'mwmae_pretrain']
+           'make_optimizer', 'take_step', 'stop_request', 'speed_up', 'Run', 'one_ahead', 'Record', 'pretrain',
+           'compare_settings', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words', 'begin_run',
+           'run_command', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #e250591f
+# %% ../nbs/07_pretrain.ipynb #41a59aaf
 import contextlib
 import importlib.util
 import io
@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain
@@ -405,7 +406,19 @@ class Run:
         self.steps = config.epochs * steps_per_epoch(config, len(train))
         self.state = {"step": 0, "steps": self.steps, "clips": len(self.corpus), "held_out_clips": len(held_out)}
 
-# %% ../nbs/07_pretrain.ipynb #930958b3
+# %% ../nbs/07_pretrain.ipynb #e57aaf5d
+def one_ahead(
+    items,  # something to iterate over; none of its items is None
+):  # iterator over the same items
+    "Iterate in a thread of its own, one item ahead of its use."
+    items = iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
+
+# %% ../nbs/07_pretrain.ipynb #21b6ac6d
 @patch
 def held_out_batches(
     self: Run,
@@ -437,7 +450,7 @@ def training_batches(
     loader = DataLoader(
         self.examples, batch_sampler=shares, num_workers=self.config.workers, worker_init_fn=_leave_interrupts,
         pin_memory=accelerator.device.type == "cuda")
-    batches = iter(loader)
+    batches = iter(loader) if self.config.workers or accelerator.device.type != "cpu" else one_ahead(loader)
     for step in shares.steps:
         yield [(self.to_device(next(batches)), weight) for _, weight in shares.of(step)]
 
