@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['BUILTIN_CLIPS', 'COLUMNS', 'HELD_OUT_SEED', 'STOPPING', 'PretrainConfig', 'check_settings', 'learning_rate',
            'epoch_order', 'step_batches', 'steps_per_epoch', 'builtin_sound', 'make_builtin', 'processes', 'open_data',
-           'report_skipped', 'held_out_loss', 'band_mean_loss', 'open_log', 'show_losses', 'save_figures',
-           'make_optimizer', 'take_step', 'stop_request', 'speed_up', 'Run', 'one_ahead', 'Record', 'pretrain',
-           'compare_settings', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words', 'begin_run',
-           'run_command', 'mwmae_pretrain']
+           'report_skipped', 'training_share', 'held_out_loss', 'band_mean_loss', 'open_log', 'show_losses',
+           'save_figures', 'make_optimizer', 'take_step', 'stop_request', 'speed_up', 'Run', 'one_ahead', 'Record',
+           'pretrain', 'compare_settings', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words',
+           'begin_run', 'run_command', 'window_list', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #41a59aaf
+# %% ../nbs/07_pretrain.ipynb #edb476f8
 import contextlib
 import importlib.util
 import io
@@ -42,7 +42,7 @@ from matplotlib.figure import Figure
 
 from .audio import InputError
 from .checkpoint import (
-    atomic_file, begin_with, check_checkpoint, command, list_checkpoints, load_checkpoint, load_config, newest_checkpoint,
+    atomic_file, begin_with, check_checkpoint, command, differing_settings, list_checkpoints, load_checkpoint, load_config, newest_checkpoint,
     save_checkpoint, save_config)
 from .corpus import (
     ClipIndex, CropDataset, Prepared, SoundFiles, SpectrogramStore, analyse_all, prepare, prepare_samples, split_held_out)
@@ -52,7 +52,7 @@ from .model import model_config as named_config
 from .patches import patchify
 from .sounds import synth_clip
 
-# %% ../nbs/07_pretrain.ipynb #14ea2d09
+# %% ../nbs/07_pretrain.ipynb #4b343458
 @dataclass
 class PretrainConfig:
     "What a pre-training run does; the defaults are the paper's."
@@ -62,6 +62,9 @@ class PretrainConfig:
     frames: int = 200  # length of a crop, frames of 10 ms
     mask_ratio: float = 0.8  # share of the patches that are hidden
     norm_pix_loss: bool = False  # standardise each target patch
+    share: float = 1.0  # share of the training clips that is used
+    decoder_depth: int | None = None  # blocks of the decoder; None: what the model's name says
+    windows: list[int] | None = None  # window of each decoder head; None: the paper's rule
     rel_pos_bias: bool = False  # learned relative position bias in windowed heads
     learned_positions: bool = False  # train the position tables too
     init: str | None = None  # model folder whose weights to begin with
@@ -85,7 +88,7 @@ class PretrainConfig:
     def __post_init__(self):
         check_settings(self)
 
-# %% ../nbs/07_pretrain.ipynb #482a64e2
+# %% ../nbs/07_pretrain.ipynb #4d0075d7
 def check_settings(
     config: PretrainConfig,  # settings of a run
 ):
@@ -97,6 +100,8 @@ def check_settings(
     for name in ("base_lr", "warmup", "weight_decay", "workers", "seed"):
         if not 0 <= getattr(config, name) < math.inf:
             raise InputError(f"--{name} is {getattr(config, name)}, expected 0 or more")
+    if not 0 < config.share <= 1:
+        raise InputError(f"--share is {config.share}, expected more than 0 and at most 1")
     if not 0 < config.beta2 < 1:
         raise InputError(f"--beta2 is {config.beta2}, expected a number between 0 and 1")
     if config.precision not in ("fp32", "bf16"):
@@ -113,8 +118,8 @@ def check_settings(
 @patch
 def model_config(self: PretrainConfig) -> MAEConfig:
     "Settings of the model that this run trains."
-    names = ("frames", "mask_ratio", "norm_pix_loss", "rel_pos_bias", "learned_positions")
-    return named_config(self.model, **{name: getattr(self, name) for name in names})
+    names = ("frames", "mask_ratio", "norm_pix_loss", "decoder_depth", "windows", "rel_pos_bias", "learned_positions")
+    return named_config(self.model, **{name: getattr(self, name) for name in names if getattr(self, name) is not None})
 
 # %% ../nbs/07_pretrain.ipynb #2572dfd7
 def learning_rate(
@@ -226,6 +231,15 @@ def report_skipped(
         print(f"{len(prepared.skipped)} of the sounds could not be used, or not as a whole; {prepared.folder / 'skipped.csv'} says why:")
     for name, reason in prepared.skipped[:5]:
         print(f"  {name}: {reason}")
+
+# %% ../nbs/07_pretrain.ipynb #baa40f41
+def training_share(
+    clips: np.ndarray,  # numbers of the training clips
+    share: float,  # how many of them to use, more than 0 and at most 1
+) -> np.ndarray:  # numbers of those that are used, in their order
+    "A part of the training clips, chosen at random once and for all."
+    order = np.random.default_rng(0).permutation(len(clips))
+    return clips[np.sort(order[: max(1, round(share * len(clips)))])]
 
 # %% ../nbs/07_pretrain.ipynb #f8f37e66
 @torch.no_grad()
@@ -378,7 +392,7 @@ def speed_up(
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     return torch.compile(model) if config.compile else model
 
-# %% ../nbs/07_pretrain.ipynb #b1d72dd6
+# %% ../nbs/07_pretrain.ipynb #e46c9981
 HELD_OUT_SEED = 2**31 - 1  # crops and masks of held-out clips are the same in every run
 
 
@@ -397,6 +411,7 @@ class Run:
             cpu=not torch.accelerator.is_available(), mixed_precision=precision, log_with=config.tracker, project_dir=folder)
         shape = config.model_config()
         train, held_out = split_held_out(self.corpus)
+        train = training_share(train, config.share)
         self.examples = CropDataset(self.corpus, train, shape.frames, shape.patches, config.seed)
         self.held_out = CropDataset(self.corpus, held_out, shape.frames, shape.patches, HELD_OUT_SEED)
         torch.manual_seed(config.seed)
@@ -660,7 +675,7 @@ def draw(
         save_figures(self.run.folder, self.run.module, batch)
         self.drawn = time.perf_counter()
 
-# %% ../nbs/07_pretrain.ipynb #b2965475
+# %% ../nbs/07_pretrain.ipynb #f69933a2
 def pretrain(
     config: PretrainConfig,  # settings of the run
     folder: str | Path,  # run folder, made if there is none
@@ -691,9 +706,8 @@ def compare_settings(
     folder: Path,  # the run
 ):
     "Raises `InputError` naming every setting that differs, since then the run could not end as it would have."
-    differ = [f"--{name} {getattr(now, name)} (was {value})" for name, value in asdict(before).items() if getattr(now, name) != value]
-    if differ:
-        raise InputError(f"--out {folder}: cannot resume with other settings: {', '.join(differ)}")
+    if differ := differing_settings(before, now):
+        raise InputError(f"--out {folder}: cannot resume with other settings: {differ}")
 
 # %% ../nbs/07_pretrain.ipynb #21ab235b
 def has_bfloat16(
@@ -762,7 +776,7 @@ def last_words(
         f"saved:  {checkpoint}, pictures in {run / 'figures'}\n"
         f"next:   {mine if config.data == 'builtin' else onward}")
 
-# %% ../nbs/07_pretrain.ipynb #c4e22a9d
+# %% ../nbs/07_pretrain.ipynb #5fde1af7
 def begin_run(
     out: str | None,  # run folder, if it was named
     given: dict,  # settings that were given
@@ -771,7 +785,8 @@ def begin_run(
     PretrainConfig(**given)
     runs = Path(out).parent if out else Path("runs")
     corpus = open_data(given.get("data", "builtin"), runs / "stores", "from_files" in given)
-    config = machine_settings(processes().device.type, len(split_held_out(corpus)[0]), **given)
+    clips = len(training_share(split_held_out(corpus)[0], given.get("share", 1.0)))
+    config = machine_settings(processes().device.type, clips, **given)
     return Path(out) if out else new_run(runs, config.model), config, corpus
 
 
@@ -801,7 +816,17 @@ def run_command(
         sys.exit(130)
     return last_words(folder, config, state)
 
-# %% ../nbs/07_pretrain.ipynb #76f9dcb0
+# %% ../nbs/07_pretrain.ipynb #7d35635a
+def window_list(
+    text: str,  # such as '2,5,10,250'
+) -> list[int]:  # one window for each head
+    "Read windows as they are typed. Raises `InputError` if they are no numbers."
+    try:
+        return [int(window) for window in text.split(",")]
+    except ValueError:
+        raise InputError(f"--windows is {text!r}, expected numbers with commas between, such as 2,5,10,25,50,125,250,250") from None
+
+# %% ../nbs/07_pretrain.ipynb #b9f4ad08
 @command
 def mwmae_pretrain(
     data: str = None,  # Folder of sounds, spectrogram store, manifest or archive; default: a built-in corpus made by code
@@ -813,6 +838,9 @@ def mwmae_pretrain(
     frames: int = None,  # Length of a crop in frames of 10 ms; default: 200
     mask_ratio: float = None,  # Share of the patches that are hidden; default: 0.8
     norm_pix_loss: bool = False,  # Standardise each patch before comparing
+    share: float = None,  # Share of the training clips to use; default: 1, all
+    decoder_depth: int = None,  # Blocks of the decoder; default: what the model's name says, 4 for most
+    windows: str = None,  # Window of each decoder head, such as 2,5,10,25,50,125,250,250; default: the paper's rule
     rel_pos_bias: bool = False,  # Learn a relative position bias in windowed heads
     learned_positions: bool = False,  # Train the position tables too
     epochs: int = None,  # Passes over the data, one crop per clip in each; default: chosen for the machine and the data
@@ -834,4 +862,6 @@ def mwmae_pretrain(
 ):
     "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, --resume goes on."
     given = {name: value for name, value in locals().items() if name not in ("out", "resume") and value not in (None, False)}
+    if windows:
+        given["windows"] = window_list(windows)
     print(run_command(out, resume, given))
