@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SOUND_SUFFIXES', 'BLOCK', 'CLIP', 'LONG_FILE', 'STRETCH', 'SOURCE', 'SETTINGS', 'PART_FRAMES', 'COMMIT_SECONDS',
-           'COMMIT_BYTES', 'walk_files', 'find_sounds', 'Sound', 'FileWindow', 'open_bytes', 'list_sounds',
-           'clip_bounds', 'read_pieces', 'sound_samples', 'describe_clip', 'Stretch', 'Analysis', 'analyse_stretch',
-           'plan', 'analyse_all', 'StoreState', 'current_settings', 'read_state', 'write_rows', 'StoreWriter',
-           'read_skipped', 'Prepared', 'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore',
-           'crop_samples', 'SoundFiles', 'split_held_out', 'CropDataset', 'mwmae_prepare']
+           'COMMIT_BYTES', 'walk_files', 'find_sounds', 'Sound', 'FileWindow', 'need_pyarrow', 'open_bytes',
+           'list_sounds', 'clip_bounds', 'read_pieces', 'sound_samples', 'describe_clip', 'Stretch', 'Analysis',
+           'failure_reason', 'analyse_stretch', 'plan', 'quiet_decoders', 'analyse_all', 'StoreState',
+           'current_settings', 'read_state', 'write_rows', 'StoreWriter', 'read_skipped', 'write_skipped', 'Prepared',
+           'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore', 'crop_samples', 'SoundFiles',
+           'split_held_out', 'CropDataset', 'mwmae_prepare']
 
 # %% ../nbs/06_corpus.ipynb #d4826072
 import csv
@@ -129,30 +130,30 @@ class FileWindow(io.RawIOBase):
         self.file.close()
         super().close()
 
-# %% ../nbs/06_corpus.ipynb #c02dccd0
-def _parquet():
-    "pyarrow's Parquet module."
+# %% ../nbs/06_corpus.ipynb #514aac72
+def need_pyarrow():  # the package, with its module parquet
+    "pyarrow, which is not always installed. Raises `InputError` if it is not there."
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError("reading Parquet needs pyarrow, which is not installed: pip install 'mwmae[parquet]'") from None
-    return pyarrow.parquet
+        raise InputError("Parquet needs pyarrow, which is not installed: pip install 'mwmae[parquet]'") from None
+    return pyarrow
 
-# %% ../nbs/06_corpus.ipynb #48589b1d
+# %% ../nbs/06_corpus.ipynb #c18a3a7a
 @lru_cache(maxsize=1)  # rows are asked for in order, so one group at a time is enough
 def _row_group(path, group):
     "The column `audio` of one row group of a Parquet file."
-    return _parquet().ParquetFile(path).read_row_group(group, columns=["audio"]).column("audio")
+    return need_pyarrow().parquet.ParquetFile(path).read_row_group(group, columns=["audio"]).column("audio")
 
 # %% ../nbs/06_corpus.ipynb #c6b52cf6
 class _NamedBytes(io.BytesIO):
     "Bytes that read like a file and have a name, so that messages can speak of them."
     name = "the sound"
 
-# %% ../nbs/06_corpus.ipynb #69cb5f3b
+# %% ../nbs/06_corpus.ipynb #7b872144
 def _row_bytes(sound):
     "The bytes of a sound in a Parquet table, as a file."
-    metadata, row = _parquet().read_metadata(sound.path), sound.row
+    metadata, row = need_pyarrow().parquet.read_metadata(sound.path), sound.row
     for group in range(metadata.num_row_groups):
         if row < metadata.row_group(group).num_rows:
             break
@@ -195,11 +196,11 @@ def _tar_sounds(path, name):
     except (tarfile.TarError, OSError) as error:
         yield Sound(name, str(path), problem=f"not a whole, uncompressed tar archive ({error})")
 
-# %% ../nbs/06_corpus.ipynb #64b8290c
+# %% ../nbs/06_corpus.ipynb #1d5341c6
 def _parquet_sounds(path, name):
     "The sounds embedded in a Parquet table, none if it has no audio column."
     try:
-        file = _parquet().ParquetFile(path)
+        file = need_pyarrow().parquet.ParquetFile(path)
     except InputError as error:
         yield Sound(name, str(path), problem=str(error))
         return
@@ -211,7 +212,7 @@ def _parquet_sounds(path, name):
         for row in range(file.metadata.num_rows):
             yield Sound(f"{name}/{row:06d}", str(path), row=row)
 
-# %% ../nbs/06_corpus.ipynb #7d4c24cf
+# %% ../nbs/06_corpus.ipynb #5ae003b3
 def _manifest_paths(path):
     "The column of a CSV or Parquet table that names files."
     try:
@@ -223,7 +224,7 @@ def _manifest_paths(path):
                     for column in table:
                         table[column].append(row[column])
         else:
-            table = _parquet().read_table(path).to_pydict()
+            table = need_pyarrow().parquet.read_table(path).to_pydict()
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a table ({error})") from None
     for column in ("path", "file", "filename"):
@@ -231,13 +232,13 @@ def _manifest_paths(path):
             return [path for path in dict.fromkeys(table[column]) if path]
     raise InputError(f"{path}: a manifest needs a column path, found {', '.join(table) or 'no columns'}")
 
-# %% ../nbs/06_corpus.ipynb #aa0fffa3
+# %% ../nbs/06_corpus.ipynb #6928f92a
 def _is_manifest(path):
     "Whether a file is a table that names sounds rather than one that holds them."
     if path.suffix.lower() != ".parquet":
         return path.suffix.lower() == ".csv"
     try:
-        return "audio" not in _parquet().read_schema(path).names
+        return "audio" not in need_pyarrow().parquet.read_schema(path).names
     except (OSError, ValueError):
         return False  # no Parquet file; whoever lists its sounds says so
 
@@ -360,13 +361,16 @@ def _log_mel():
     "The spectrogram, made once in each process."
     return LogMelSpectrogram()
 
-# %% ../nbs/06_corpus.ipynb #d1a93517
-def _reason(error, sound):
-    "What the report says: the message, without the name that it may begin with."
+# %% ../nbs/06_corpus.ipynb #38a6a24f
+def failure_reason(
+    error: Exception,  # why a sound could not be read
+    sound: Sound,  # that sound
+) -> str:  # one line
+    "What a report says: the message, without the name that it may begin with."
     text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     return " ".join(text.removeprefix(f"{sound.path}: ").removeprefix(f"{sound.name}: ").split())
 
-# %% ../nbs/06_corpus.ipynb #2f05611c
+# %% ../nbs/06_corpus.ipynb #8175bb1a
 def analyse_stretch(
     stretch: Stretch,  # what to read
     clip_seconds: float,  # length of a clip, seconds
@@ -384,13 +388,13 @@ def analyse_stretch(
                         raise piece
                     spectrogram, mean, deviation = describe_clip(piece, _log_mel())
                 except InputError as error:
-                    reasons.append(_reason(error, stretch.sound))
+                    reasons.append(failure_reason(error, stretch.sound))
                     continue
                 rows.append((0, first, len(piece), len(spectrogram), 0, 0, mean, deviation))
                 if spectrograms:
                     pictures.append(spectrogram.half().numpy())
     except Exception as error:
-        reasons.append(_reason(error, stretch.sound))
+        reasons.append(failure_reason(error, stretch.sound))
     lost = max(len(bounds) - 1 - len(rows), len(reasons))
     return Analysis(stretch, np.array(rows, CLIP), pictures, lost, reasons[0] if reasons else "")
 
@@ -452,9 +456,9 @@ def _begin_worker():
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
-# %% ../nbs/06_corpus.ipynb #bb27f025
+# %% ../nbs/06_corpus.ipynb #337d3513
 @contextmanager
-def _quiet():
+def quiet_decoders():
     "Turn the process's standard error away, on which some decoders print warnings of their own."
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -465,10 +469,10 @@ def _quiet():
         os.close(kept)
         os.close(nowhere)
 
-# %% ../nbs/06_corpus.ipynb #02736d4d
+# %% ../nbs/06_corpus.ipynb #6c255410
 def _analyse_batch(batch, clip_seconds, spectrograms):
     "What a process of the pool is asked to do."
-    with _quiet():
+    with quiet_decoders():
         return [analyse_stretch(stretch, clip_seconds, spectrograms) for stretch in batch]
 
 # %% ../nbs/06_corpus.ipynb #56530128
@@ -731,9 +735,12 @@ def read_skipped(
     parts = [f" ({lost} of {used + lost} clips left out)" if used else "" for used, lost in sources[["clips", "lost"]].tolist()]
     return [(name, reason + part) for name, reason, part in zip(names, reasons, parts) if reason]
 
-# %% ../nbs/06_corpus.ipynb #9417644b
-def _write_skipped(folder, skipped):
-    "Write skipped.csv."
+# %% ../nbs/06_corpus.ipynb #bf34a791
+def write_skipped(
+    folder: str | Path,  # where to write skipped.csv
+    skipped: list[tuple[str, str]],  # (name, reason) of every recording that was not used
+):
+    "Write which recordings could not be used, and why."
     with atomic_file(Path(folder) / "skipped.csv") as temporary:
         with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             csv.writer(file, lineterminator="\n").writerows([("name", "reason"), *skipped])
@@ -755,7 +762,7 @@ class Prepared:
         skipped = f"\n{len(self.skipped)} could not be used, or not as a whole; {self.folder / 'skipped.csv'} says why"
         return text + (skipped if self.skipped else "")
 
-# %% ../nbs/06_corpus.ipynb #e595366a
+# %% ../nbs/06_corpus.ipynb #c7ef5b45
 def _report(writer, added):
     "Finish a store and say what is in it. Raises `InputError` if that is nothing."
     state, folder = writer.state, writer.folder
@@ -764,7 +771,7 @@ def _report(writer, added):
         for path in folder.glob("spectrograms-*.npy"):  # of a run that was killed and had other sources
             if int(path.stem[-5:]) >= state.parts:
                 path.unlink()
-        _write_skipped(folder, read_skipped(folder))
+        write_skipped(folder, read_skipped(folder))
     skipped = read_skipped(folder)
     if not state.clips:
         name, reason = skipped[0]

@@ -155,16 +155,24 @@ class Encoder(nn.Module):
             tokens = block(tokens)
         return self.norm(tokens)
 
-# %% ../nbs/04_model.ipynb #50e9915a
+# %% ../nbs/04_model.ipynb #ace632cb
+@patch
+def by_step(
+    self: Encoder,
+    tokens: Tensor,  # (b, n, width) of all patches, perhaps after a class token
+) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
+    "Lay the tokens of each time step side by side, the lowest frequency row first; a class token is left out."
+    steps, rows = self.config.grid
+    return tokens[:, -steps * rows :].unflatten(1, (steps, rows)).flatten(2)  # (b, steps, rows * width)
+
+
 @patch
 def features(
     self: Encoder,
     spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
-    "Embedding of every time step: the tokens of its frequency rows side by side, lowest first."
-    steps, rows = self.config.grid
-    tokens = self(patchify(spectrogram, self.config.patch_size))[:, -steps * rows :]
-    return tokens.unflatten(1, (steps, rows)).flatten(2)  # (b, steps, rows * width)
+    "Embedding of every time step."
+    return self.by_step(self(patchify(spectrogram, self.config.patch_size)))
 
 # %% ../nbs/04_model.ipynb #78faa070
 def decoder_attention(
