@@ -11,9 +11,10 @@ __all__ = ['GRIDS', 'TRIED', 'SCORES', 'EVENT', 'EVENT_SCORES', 'LESS_IS_BETTER'
            'segment_error_rate', 'probe_loss', 'probabilities', 'event_settings', 'score_events', 'validate', 'Probes',
            'forward_training', 'backward', 'training_step', 'predict', 'Trained', 'train_group', 'test_scores',
            'group_size', 'group_runs', 'train_runs', 'gather', 'task_points', 'check_scores', 'TaskResult',
-           'result_path', 'save_result', 'load_result', 'evaluate']
+           'result_path', 'save_result', 'load_result', 'evaluate', 'interval', 'score_embeddings', 'checked_task',
+           'hear_jobs', 'run_jobs', 'result_table', 'default_models', 'ready_jobs', 'hear', 'mwmae_hear']
 
-# %% ../nbs/10_probe.ipynb #6b23039a
+# %% ../nbs/10_probe.ipynb #a6ef1dab
 import dataclasses
 import itertools
 import json
@@ -24,6 +25,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -31,7 +33,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from fastcore.script import call_parse
+from fastcore.script import Param, call_parse
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.stats import t as student
@@ -41,8 +43,10 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .checkpoint import atomic_file, list_checkpoints, load_config, readable_errors
-from .pretrain import newest_run
-from .tasks import EmbeddedSplit, Task, read_embedded, read_task
+from .pretrain import PretrainConfig, newest_run
+from mwmae.tasks import (
+    EmbeddedSplit, Task, check_task, describe_tasks, embed_task, find_tasks, make_builtin_tasks, open_hear_model, open_task, read_embedded,
+    read_task)
 
 # %% ../nbs/10_probe.ipynb #6dfcb591
 @dataclass(frozen=True)
@@ -549,7 +553,7 @@ class Probes:
             self.rooms[name] = self.weights.new_empty(size)
         return self.rooms[name][:size].view(shape)
 
-# %% ../nbs/10_probe.ipynb #91c9204b
+# %% ../nbs/10_probe.ipynb #0ca2de0e
 def _mask(probes, layer, rows, units):
     "What dropout keeps, (r, rows, units) of 0 and 1, and the scale (r, 1, 1) that goes with it."
     mask = probes.room("mask", len(probes), rows, units)
@@ -574,17 +578,16 @@ def forward_training(
         u -= mean
         variance = torch.bmm(ones, torch.mul(u, u, out=a))
         inverse = (variance + 1e-5).rsqrt()
-        u *= inverse
         fixed[f"{i + 1}.running_mean"].lerp_(mean[:, 0] + fixed[f"{i}.bias"], 0.1)
         fixed[f"{i + 1}.running_var"].lerp_(variance[:, 0] * (b / (b - 1)), 0.1)
         mask, scale = _mask(probes, i, b, weight.shape[1])
-        torch.addcmul(beta * scale, u, gamma * scale, out=a).relu_().mul_(mask)
+        torch.addcmul(beta * scale, u, gamma * inverse * scale, out=a).relu_().mul_(mask)
         trace.append((h, u, a, inverse, scale))
         h = a
     i = 4 * probes.depth
     return torch.baddbmm(w[f"{i}.bias"][:, None], h, w[f"{i}.weight"].transpose(1, 2)), trace
 
-# %% ../nbs/10_probe.ipynb #de8998df
+# %% ../nbs/10_probe.ipynb #3782949a
 def backward(
     probes: Probes,  # the runs; their `gradient` is written
     e: Tensor,  # (r, b, c) gradient of the loss with respect to the outputs
@@ -602,8 +605,8 @@ def backward(
         total = torch.bmm(ones, g)  # (r, 1, units)
         moment = torch.bmm(ones, torch.mul(g, u, out=a))
         gradient[f"{i + 1}.bias"].copy_((total * scale)[:, 0])
-        gradient[f"{i + 1}.weight"].copy_((moment * scale)[:, 0])
-        g.add_(u.mul_(moment / -b)).sub_(total / b).mul_(inverse * scale * w[f"{i + 1}.weight"][:, None])
+        gradient[f"{i + 1}.weight"].copy_((moment * inverse * scale)[:, 0])
+        g.add_(u.mul_(moment * inverse.square() / -b)).sub_(total / b).mul_(inverse * scale * w[f"{i + 1}.weight"][:, None])
         torch.bmm(g.transpose(1, 2), h, out=gradient[f"{i}.weight"])
         e = g
 
@@ -895,3 +898,182 @@ def evaluate(
     primary = task.scores[0]
     return TaskResult(model, task.full_name, name, primary, seeds, scores[primary], scores, [[fold[i][primary] for fold in tested] for i in range(len(seeds))],
                       [asdict(best[seed]) for seed in seeds], round(time.perf_counter() - start, 3))
+
+# %% ../nbs/10_probe.ipynb #3f389291
+def interval(
+    values: list[float],  # a score of each seed
+) -> tuple[float, float]:  # mean, and half-width of its 95 % interval; NaN if there is only one value
+    "Mean and uncertainty of the mean."
+    values = np.asarray(values, float)
+    n = len(values)
+    half = student.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
+    return float(values.mean()), float(half)
+
+# %% ../nbs/10_probe.ipynb #2c7e3f3c
+def _finished(path, seeds, embeddings):
+    "The result in `path`, if it has these seeds and is younger than the embeddings."
+    done = Path(embeddings) / ".done.embeddings"
+    if not path.is_file() or not done.is_file() or path.stat().st_mtime < done.stat().st_mtime:
+        return None
+    result = load_result(path)
+    return result if result.seeds == list(seeds) else None
+
+
+def score_embeddings(
+    embeddings: str | Path,  # a folder with the embeddings of a task
+    model: str,  # name of the model that made them
+    grid: str | Path,  # 'paper', 'kit', or a JSON file
+    seeds: list[int],  # one result for each
+    results: str | Path,  # folder of results
+    device: str = "cpu",  # where to calculate
+) -> TaskResult:
+    "Probe the embeddings of a task, unless that has been done. Raises `InputError` if something is wrong with them."
+    task = read_task(embeddings)
+    result = _finished(result_path(results, model, task.full_name, read_grid(grid)[0]), seeds, embeddings)
+    if result is None:
+        result = evaluate(*read_embedded(embeddings), grid, seeds, model, device)
+        save_result(result, results)
+    return result
+
+# %% ../nbs/10_probe.ipynb #8f38bfee
+def checked_task(
+    path: str | Path,  # one of `find_tasks`
+) -> Task:
+    "Open a task. Raises `InputError` with what is wrong with it."
+    task = open_task(path)
+    if problems := check_task(task.folder):
+        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        raise InputError(f"{problems[0]}{more}")
+    return task
+
+
+def hear_jobs(
+    tasks_dir: str | Path,  # folder of tasks
+    models: list[str],  # names for `open_hear_model`
+    out: str | Path,  # folder of embeddings and results
+    device: str,  # where to calculate
+):  # yields for each model and task: what it is called, the model's name, and a function that returns the folder of embeddings
+    "What there is to do, task by task."
+    opened = [open_hear_model(name, device) for name in models]
+    for path in find_tasks(tasks_dir):
+        try:
+            task = checked_task(path)
+        except InputError as error:
+            yield path.name, "", partial(_refuse, error)
+            continue
+        for model in opened:
+            folder = Path(out) / "embeddings" / model.name / task.full_name
+            yield task.full_name, model.name, partial(embed_task, task, model, folder)
+
+
+def _refuse(error):
+    "Raise what was caught."
+    raise error
+
+# %% ../nbs/10_probe.ipynb #6eb095c3
+def run_jobs(
+    jobs,  # (task, model, function that returns the folder of embeddings)
+    grid: str | Path,  # 'paper', 'kit', or a JSON file
+    seeds: list[int],  # one result for each
+    results: str | Path,  # folder of results
+    device: str,  # where to calculate
+) -> tuple[list[TaskResult], list[str]]:  # results, and a sentence for each job that was skipped
+    "Embed and probe, one job after the other. A job that fails is reported, and the next begins."
+    found, skipped = [], []
+    for task, model, embed in jobs:
+        try:
+            found.append(score_embeddings(embed(), model, grid, seeds, results, device))
+        except Exception as error:
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            skipped.append(f"skipped {' '.join(filter(None, (model, task)))}: {kind}{error}")
+            print(skipped[-1], file=sys.stderr)
+    return found, skipped
+
+# %% ../nbs/10_probe.ipynb #060ad1d1
+def result_table(
+    results: list[TaskResult],  # any results of one grid
+) -> pd.DataFrame:  # a row for each task, a column for each model
+    "Mean and half-width of the 95 % interval of primary scores, in per cent (d' and error rates times 100, too)."
+    rows = {}
+    for result in results:
+        mean, half = interval(result.test)
+        cell = f"{100 * mean:.1f}" + ("" if math.isnan(half) else f" ± {100 * half:.1f}")
+        rows.setdefault((result.task, result.score), {})[result.model] = cell
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna("")
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["task", "score"])
+    return table.reset_index()
+
+# %% ../nbs/10_probe.ipynb #c3a07a26
+def default_models(
+    runs: str | Path = "runs",  # folder of runs
+) -> list[str]:  # names for `open_hear_model`
+    "The newest run and the two baselines."
+    try:
+        run = newest_run(Path(runs))
+    except InputError:
+        return ["random", "logmel"]
+    if not list_checkpoints(run / "checkpoints"):
+        return ["random", "logmel"]
+    return [str(run), f"random:{load_config(PretrainConfig, run / 'config.json').model}", "logmel"]
+
+
+def ready_jobs(
+    folder: str | Path,  # a model's embeddings, <model>/<task>
+):  # yields what `run_jobs` takes
+    "Jobs for embeddings that are ready."
+    found = sorted(path.parent for path in Path(folder).glob("*/task_metadata.json"))
+    if not found:
+        raise InputError(f"{folder}: holds no embeddings, expected folders <task> with task_metadata.json")
+    yield from ((path.name, Path(folder).resolve().name, partial(Path, path)) for path in found)
+
+# %% ../nbs/10_probe.ipynb #fd10ee19
+def _begin_jobs(tasks_dir, model, embeddings, out, device):
+    "The jobs of `mwmae_hear`."
+    if embeddings:
+        return ready_jobs(embeddings)
+    if not tasks_dir:
+        tasks_dir = Path(out) / "tasks"
+        make_builtin_tasks(tasks_dir)
+    return hear_jobs(tasks_dir, [name for name in (model or "").split(",") if name] or default_models(), out, device)
+
+
+def hear(
+    tasks_dir: str | Path | None,  # folder of tasks; None: the built-in ones
+    model: str | None,  # names of models, separated by commas
+    grid: str | Path,  # 'paper', 'kit', or a JSON file
+    seeds: int,  # number of seeds
+    out: str | Path,  # folder of embeddings and results
+    embeddings: str | Path | None,  # ready embeddings of one model
+    device: str,  # where to calculate
+) -> str:  # what to print at the end
+    "Do what `mwmae_hear` was asked to do. Raises `InputError` if nothing could be scored."
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}, expected at least 1")
+    name, results = read_grid(grid)[0], Path(out) / "results"
+    found, skipped = run_jobs(_begin_jobs(tasks_dir, model, embeddings, out, device), grid, range(seeds), results, device)
+    if not found:
+        raise InputError(f"nothing could be scored: {'; '.join(skipped) or f'{tasks_dir} holds no tasks'}")
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        table = result_table(found).to_string(index=False)
+    return (f"per cent, mean of {seeds} seeds ± half-width of the 95 % interval, grid {name}\n{table}\n"
+            + (f"skipped: {len(skipped)}, see above\n" if skipped else "") + f"more: mwmae_report {results}")
+
+# %% ../nbs/10_probe.ipynb #4ee8a338
+@call_parse
+def mwmae_hear(
+    tasks_dir: Param("Folder of HEAR tasks (folders or .tar.gz); default: four small built-in tasks", str, opt=False, nargs="?") = None,
+    model: str = None,  # Model or run folder, name on the hub, HEAR module, random or logmel; several with commas; default: newest run and both baselines
+    grid: str = "paper",  # Grid of the probe: paper, kit, or a JSON file with a list of points
+    seeds: int = 10,  # Number of seeds
+    out: str = "hear",  # Folder for embeddings and results
+    embeddings: str = None,  # Score the ready embeddings in this folder, <model>/<task>, made here or by hear-eval-kit
+    device: str = None,  # Where to compute, such as cpu or cuda; default: the accelerator if there is one
+    list: bool = False,  # Only list the tasks that are there, and those of HEAR that are missing
+):
+    "Score models on HEAR tasks: embed, probe with many seeds, print a table. Run again, it continues where it was."
+    with readable_errors(mwmae_hear):
+        if list:
+            print(describe_tasks(tasks_dir or "."))
+        else:
+            device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+            print(hear(tasks_dir, model, grid, seeds, out, embeddings, device))
