@@ -8,9 +8,9 @@ __all__ = ['PIECE', 'SHORTEST', 'unit_count', 'cut_units', 'step_count', 'log_me
            'get_timestamp_embeddings', 'step_times', 'get_scene_embeddings', 'show_embedding', 'Reconstruction',
            'reconstruct', 'show_sound_reconstruction', 'EmbedRun', 'named_sounds', 'sound_spectrogram',
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'embed_into', 'choose_layers',
-           'mwmae_embed']
+           'choose_device', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #b9d473dc
+# %% ../nbs/08_embed.ipynb #c6e9b1e1
 import re
 import shutil
 import warnings
@@ -26,12 +26,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from fastcore.basics import chunked, patch
-from fastcore.script import Param, call_parse
+from fastcore.script import Param
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
-from .checkpoint import atomic_file, differing_settings, find_model, fingerprint, load_config, load_encoder, readable_errors, save_config
+from .checkpoint import atomic_file, command, differing_settings, find_model, fingerprint, load_config, load_encoder, save_config
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
 from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, model_config
 from .patches import patchify, unpatchify
@@ -330,7 +330,7 @@ def get_scene_embeddings(
     "Embed clips of equal length as a whole. Raises `InputError` for what is not sound."
     return model(audio)
 
-# %% ../nbs/08_embed.ipynb #027b48f3
+# %% ../nbs/08_embed.ipynb #78a03e9c
 @torch.no_grad()
 def show_embedding(
     audio: Tensor,  # (samples,) sound at 16 kHz
@@ -350,7 +350,8 @@ def show_embedding(
     for i, values in enumerate((centred @ directions.T).T):
         below.plot(seconds, values, label=f"component {i + 1}")
     below.set(xlabel="time (s)", ylabel="embedding")
-    below.legend(loc="upper right", fontsize=8)
+    below.margins(x=0, y=0.25)
+    below.legend(loc="upper center", ncols=components, fontsize=8)
     return above, below
 
 # %% ../nbs/08_embed.ipynb #3e4ab3a0
@@ -539,7 +540,7 @@ def names_in_table(
     "Which sounds a table holds."
     return set(need_pyarrow().parquet.read_table(path, columns=["file"])["file"].to_pylist()) if path.exists() else set()
 
-# %% ../nbs/08_embed.ipynb #7c560299
+# %% ../nbs/08_embed.ipynb #ee5f971c
 def embed_into(
     out: Path,  # folder to fill
     sounds: list[Sound],  # what to embed
@@ -559,7 +560,7 @@ def embed_into(
     if run.table and ready:
         write_table(out, parts, ready, run.timestamps)
     if not done and not ready:
-        raise InputError(f"none of {len(sounds)} sounds could be embedded; {out / 'skipped.csv'} says why")
+        raise InputError(f"none of {len(sounds)} sounds could be embedded; the first, {skipped[0][0]}: {skipped[0][1]}")
     return "\n".join([
         f"{out}: {len(sounds) - len(skipped):,} of {len(sounds):,} sounds embedded, {len(rest) - len(skipped):,} of them by this run",
         *[f"{len(skipped)} could not be used; {out / 'skipped.csv'} says why"] * bool(skipped)])
@@ -578,8 +579,20 @@ def choose_layers(
         raise InputError(f"layers are {text!r}, expected numbers with commas between, such as 3,6,12, or all")
     return [int(number) for number in text.split(",")]
 
-# %% ../nbs/08_embed.ipynb #7981971a
-@call_parse
+# %% ../nbs/08_embed.ipynb #cfc477a5
+def choose_device(
+    name: str | None,  # such as cpu or cuda:1; None takes a GPU if there is one
+) -> torch.device:  # where to compute
+    "A device by its name. Raises `InputError` if this machine has none of that name."
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+        return device
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device is {name!r}, which is not on this machine; expected a name such as cpu or cuda") from None
+
+# %% ../nbs/08_embed.ipynb #0f0def1a
+@command
 def mwmae_embed(
     sounds: Param("Sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
     out: str = "embeddings",  # Folder to fill: one .npy for each sound, and what could not be read in skipped.csv
@@ -594,11 +607,10 @@ def mwmae_embed(
     device: str = None,  # Where to compute, such as cpu or cuda:1; default: a GPU if there is one
 ):
     "Embed sounds with a pre-trained encoder. Run again, it embeds only what is not there yet."
-    with readable_errors(mwmae_embed):
-        folder = find_model(model or newest_run(Path("runs")))
-        encoder, found = load_encoder(folder), named_sounds(sounds)
-        config = EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool, overlap, precision, batch)
-        checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
-        run = EmbedRun(checksum, timestamps, table, config.layers, pool, overlap, precision)
-        embedder = EmbeddingModel(encoder, config).eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        print(embed_into(Path(out), found, embedder, run))
+    folder = find_model(model or newest_run(Path("runs")))
+    encoder, found = load_encoder(folder), named_sounds(sounds)
+    config = EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool, overlap, precision, batch)
+    checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
+    run = EmbedRun(checksum, timestamps, table, config.layers, pool, overlap, precision)
+    embedder = EmbeddingModel(encoder, config).eval().to(choose_device(device))
+    print(embed_into(Path(out), found, embedder, run))

@@ -11,9 +11,10 @@ __all__ = ['SPLITS', 'KNOWN_TASKS', 'HEAR_DOI', 'DEFAULT_SIZE', 'BUILTIN_SEED', 
            'SoundBatches', 'embed_task', 'EmbeddedSplit', 'read_embedded', 'builtin_labels', 'builtin_task',
            'make_builtin_tasks']
 
-# %% ../nbs/09_tasks.ipynb #eac9edfb
+# %% ../nbs/09_tasks.ipynb #8bfc4c11
 import contextlib
 import csv
+import filecmp
 import hashlib
 import importlib
 import io
@@ -263,7 +264,7 @@ def source_rate(
     "The wanted rate or else the next higher one or else the highest."
     return min((rate for rate in rates if rate >= wanted), default=max(rates))
 
-# %% ../nbs/09_tasks.ipynb #7043dbf4
+# %% ../nbs/09_tasks.ipynb #ef8fb57b
 def check_task(
     folder: str | Path,  # a task folder
 ) -> list[str]:  # problems, each a sentence; none if all is well
@@ -285,10 +286,17 @@ def check_task(
         for problem, file in (*_label_problems(task, truth), *_sound_problems(task, split, truth)):
             found[problem].append(f"{split}/{file}")
         for file in truth:
-            if file in seen:
+            if file in seen and _same_sound(task, file, seen[file], split):
                 found["the same file in two splits"].append(f"{seen[file]}/{file} and {split}/{file}")
             seen.setdefault(file, split)
     return problems + [f"{task.folder}: {problem}: {_some(files)}" for problem, files in found.items()]
+
+
+def _same_sound(task, file, split, other):
+    "Whether a file is the same in two splits."
+    folder = task.folder / str(source_rate(audio_rates(task.folder), SAMPLE_RATE))
+    paths = [folder / split / file, folder / other / file]
+    return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
 
 def _some(names, most=3, between=", "):
@@ -701,7 +709,7 @@ def _reason(error, file):
     "What is wrong with a file, without its path."
     return str(error).partition(f"{file}: ")[2] or str(error)
 
-# %% ../nbs/09_tasks.ipynb #3fea59bb
+# %% ../nbs/09_tasks.ipynb #0b10b195
 class SoundBatches(Dataset):
     "The sounds of each batch, and a sentence for each that cannot be read; `DataLoader` may read them in processes of their own."
 
@@ -717,8 +725,11 @@ class SoundBatches(Dataset):
     def __len__(self):
         return len(self.batches)
 
-    def __getitem__(self, index):
-        "Names and sounds (n, samples) of a batch."
+    def __getitem__(
+        self,
+        index: int,  # number of the batch
+    ) -> tuple[list[str], Tensor, list[str]]:  # names, sounds (n, samples), failures
+        "Read the sounds of a batch."
         sounds, failures = {}, []
         for file in self.batches[index]:
             try:
@@ -942,7 +953,7 @@ def read_embedded(
             raise InputError(f"{folder}: {split} has {len(embeddings)} embeddings but labels for {len(labels)}")
     return task, splits
 
-# %% ../nbs/09_tasks.ipynb #87071221
+# %% ../nbs/09_tasks.ipynb #17510a95
 BUILTIN_SEED = 2021  # of the clips of the tasks; those of pre-training have seed 0
 BUILTIN_SPLITS = {"train": 150, "valid": 40, "test": 80}  # clips
 BUILTIN_SECONDS = 1.98
@@ -951,7 +962,7 @@ BUILTIN_SECONDS = 1.98
 def builtin_labels(
     labels: dict,  # labels of a clip, from `synth_clip`
 ) -> dict[str, list[str]]:  # for each task that it serves its labels there
-    "What the built-in tasks ask about a clip; the silence between two beats makes a rhythm hard to count."
+    "What the built-in tasks ask about a clip; a rhythm and a noise that swells and ebbs cannot be counted."
     mixture, found = labels["family"] == "mixture", {}
     if labels["pitch"] in range(48, 72):
         found["builtin_pitch"] = [str(labels["pitch"])]
@@ -959,7 +970,7 @@ def builtin_labels(
         found["builtin_family"] = [labels["family"]]
     if mixture:
         found["builtin_mixture"] = labels["families"]
-    if not mixture and labels["family"] != "rhythm":
+    if labels["family"] not in ("mixture", "rhythm", "noise"):
         found["builtin_count"] = [str(labels["count"])]
     return found
 
