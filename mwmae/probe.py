@@ -729,7 +729,7 @@ def group_size(
     weights = point.hidden_dim * (features + (point.hidden_layers - 1) * point.hidden_dim)
     return max(1, GPU_MEMORY // (4 * (6 * weights + (3 * point.hidden_layers + 2) * values)))
 
-# %% ../nbs/10_probe.ipynb #02f2f1b5
+# %% ../nbs/10_probe.ipynb #1dc98677
 def _shape(point):
     "What runs of one group must have in common."
     return replace(point, lr=1.0, dropout=0.0, initialization="xavier_normal")
@@ -740,7 +740,7 @@ def group_runs(
     size: Callable,  # group size by point
 ) -> list[list[int]]:  # indices into `runs`
     "Divide runs into groups of one shape and of even sizes, in the order of their learning rates."
-    groups, order = [], sorted(range(len(runs)), key=lambda i: (asdict(_shape(runs[i][1])).values().__str__(), runs[i][1].lr))
+    groups, order = [], sorted(range(len(runs)), key=lambda i: (str(_shape(runs[i][1])), runs[i][1].lr))
     for _, same in itertools.groupby(order, lambda i: _shape(runs[i][1])):
         same = list(same)
         count = -(-len(same) // size(runs[same[0]][1]))
@@ -779,7 +779,7 @@ def train_runs(
         torch.set_num_threads(threads)
     return [found[i] for i in range(len(runs))]
 
-# %% ../nbs/10_probe.ipynb #9a38da5a
+# %% ../nbs/10_probe.ipynb #42b50114
 def gather(
     task: Task,  # the task
     splits: dict[str, EmbeddedSplit],  # its splits by name
@@ -787,7 +787,7 @@ def gather(
     device: str = "cpu",  # where to put them
 ) -> Rows:
     "The rows of one or several splits. Raises `InputError` if embeddings are not finite numbers or labels do not fit the task."
-    x = torch.cat([torch.from_numpy(np.array(splits[name].embeddings)) for name in names])
+    x = torch.from_numpy(np.concatenate([np.asarray(splits[name].embeddings) for name in names]))
     if not x.isfinite().all():
         raise InputError(f"{task.name}: {int((~x.isfinite()).any(1).sum())} of {len(x)} embeddings in {', '.join(names)} hold values that are not finite")
     y = label_matrix(task, [labels for name in names for labels in splits[name].labels])
@@ -938,7 +938,7 @@ def score_embeddings(
         save_result(result, results)
     return result
 
-# %% ../nbs/10_probe.ipynb #8f38bfee
+# %% ../nbs/10_probe.ipynb #a125f709
 def checked_task(
     path: str | Path,  # one of `find_tasks`
 ) -> Task:
@@ -961,7 +961,7 @@ def hear_jobs(
     for path in find_tasks(tasks_dir):
         try:
             task = checked_task(path)
-        except InputError as error:
+        except Exception as error:
             yield path.name, "", partial(_refuse, error)
             continue
         for model in opened:
