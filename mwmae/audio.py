@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'InputError', 'sound_name', 'open_sound', 'is_truncated', 'SoundInfo', 'sound_info', 'resampling_ratio',
-           'read_audio', 'play', 'LogMelSpectrogram', 'show_spectrogram', 'standardise']
+           'read_audio', 'play', 'LogMelSpectrogram', 'show_spectrogram', 'invert_log_mel', 'standardise']
 
 # %% ../nbs/00_audio.ipynb #6787c2be
 import re
@@ -196,6 +196,18 @@ def show_spectrogram(
     ax.set_yticks(_band_of(hertz, mels), hertz)
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)", ylim=(-0.5, mels - 0.5), title=title)
     return ax
+
+# %% ../nbs/00_audio.ipynb #c7633ade
+@torch.no_grad()
+def invert_log_mel(
+    spectrogram: Tensor,  # (frames, mels) log-mel spectrogram, not standardised
+    iterations: int = 64,  # rounds of Griffin and Lim
+) -> Tensor:  # (160 * (frames - 1),) sound at 16 kHz
+    "A sound that has nearly this spectrogram, by least squares over the bands and by Griffin-Lim for the phase."
+    mels = spectrogram.shape[-1]
+    power = (spectrogram.float().cpu().exp() - torch.finfo(torch.float32).eps).clamp(min=0).T  # (mels, frames)
+    spread = torchaudio.transforms.InverseMelScale(201, mels, SAMPLE_RATE, f_min=50.0, f_max=8000.0, driver="gelsd")(power)  # (201, frames)
+    return torchaudio.transforms.GriffinLim(400, iterations, hop_length=160, rand_init=False)(spread)
 
 # %% ../nbs/00_audio.ipynb #c7f06092
 def standardise(

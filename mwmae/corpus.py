@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['SOUND_SUFFIXES', 'BLOCK', 'CLIP', 'LONG_FILE', 'STRETCH', 'SOURCE', 'SETTINGS', 'PART_FRAMES', 'COMMIT_SECONDS',
-           'COMMIT_BYTES', 'walk_files', 'find_sounds', 'Sound', 'FileWindow', 'open_bytes', 'list_sounds',
-           'clip_bounds', 'read_pieces', 'sound_samples', 'describe_clip', 'Stretch', 'Analysis', 'analyse_stretch',
-           'plan', 'analyse_all', 'StoreState', 'current_settings', 'read_state', 'write_rows', 'StoreWriter',
-           'read_skipped', 'Prepared', 'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore',
-           'crop_samples', 'SoundFiles', 'split_held_out', 'CropDataset', 'mwmae_prepare']
+           'COMMIT_BYTES', 'walk_files', 'find_sounds', 'Sound', 'FileWindow', 'need_pyarrow', 'open_bytes',
+           'list_sounds', 'clip_bounds', 'read_pieces', 'sound_samples', 'describe_clip', 'Stretch', 'Analysis',
+           'failure_reason', 'analyse_stretch', 'plan', 'quiet_decoders', 'analyse_all', 'StoreState',
+           'current_settings', 'read_state', 'write_rows', 'StoreWriter', 'read_skipped', 'write_skipped', 'Prepared',
+           'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore', 'crop_samples', 'SoundFiles',
+           'split_held_out', 'CropDataset', 'mwmae_prepare']
 
-# %% ../nbs/06_corpus.ipynb #d4826072
+# %% ../nbs/06_corpus.ipynb #522360aa
 import csv
 import fcntl
 import hashlib
 import io
-import multiprocessing
 import os
 import signal
+import sys
 import tarfile
 import threading
 from collections import deque
@@ -37,13 +38,12 @@ import numpy as np
 import soundfile
 import torch
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, read_audio, resampling_ratio, sound_info
-from .checkpoint import atomic_file, load_config, readable_errors, save_config
+from .checkpoint import atomic_file, command, load_config, save_config
 
 # %% ../nbs/06_corpus.ipynb #f401976f
 _RAW = {".raw", ".mat4", ".mat5"}  # no header that says what they hold
@@ -86,7 +86,7 @@ class Sound(NamedTuple):
     row: int = -1  # its row in a Parquet table; -1 for anything else
     problem: str = ""  # why it cannot be read, where that is known before trying
 
-# %% ../nbs/06_corpus.ipynb #8cbf2579
+# %% ../nbs/06_corpus.ipynb #b6f508c0
 class FileWindow(io.RawIOBase):
     "A stretch of a file that reads like a file of its own."
 
@@ -119,40 +119,39 @@ class FileWindow(io.RawIOBase):
     def readinto(self, buffer):
         "Fill `buffer`, but not with what lies behind the window."
         self.file.seek(self.offset + self.position)
-        data = self.file.read(max(0, min(len(buffer), self.size - self.position)))
-        buffer[: len(data)] = data
-        self.position += len(data)
-        return len(data)
+        count = self.file.readinto(memoryview(buffer)[: max(0, self.size - self.position)])
+        self.position += count
+        return count
 
     def close(self):
         "Close the file below as well."
         self.file.close()
         super().close()
 
-# %% ../nbs/06_corpus.ipynb #c02dccd0
-def _parquet():
-    "pyarrow's Parquet module."
+# %% ../nbs/06_corpus.ipynb #514aac72
+def need_pyarrow():  # the package, with its module parquet
+    "pyarrow, which is not always installed. Raises `InputError` if it is not there."
     try:
         import pyarrow.parquet
     except ImportError:
-        raise InputError("reading Parquet needs pyarrow, which is not installed: pip install 'mwmae[parquet]'") from None
-    return pyarrow.parquet
+        raise InputError("Parquet needs pyarrow, which is not installed: pip install 'mwmae[parquet]'") from None
+    return pyarrow
 
-# %% ../nbs/06_corpus.ipynb #48589b1d
+# %% ../nbs/06_corpus.ipynb #c18a3a7a
 @lru_cache(maxsize=1)  # rows are asked for in order, so one group at a time is enough
 def _row_group(path, group):
     "The column `audio` of one row group of a Parquet file."
-    return _parquet().ParquetFile(path).read_row_group(group, columns=["audio"]).column("audio")
+    return need_pyarrow().parquet.ParquetFile(path).read_row_group(group, columns=["audio"]).column("audio")
 
 # %% ../nbs/06_corpus.ipynb #c6b52cf6
 class _NamedBytes(io.BytesIO):
     "Bytes that read like a file and have a name, so that messages can speak of them."
     name = "the sound"
 
-# %% ../nbs/06_corpus.ipynb #69cb5f3b
+# %% ../nbs/06_corpus.ipynb #7b872144
 def _row_bytes(sound):
     "The bytes of a sound in a Parquet table, as a file."
-    metadata, row = _parquet().read_metadata(sound.path), sound.row
+    metadata, row = need_pyarrow().parquet.read_metadata(sound.path), sound.row
     for group in range(metadata.num_row_groups):
         if row < metadata.row_group(group).num_rows:
             break
@@ -195,11 +194,11 @@ def _tar_sounds(path, name):
     except (tarfile.TarError, OSError) as error:
         yield Sound(name, str(path), problem=f"not a whole, uncompressed tar archive ({error})")
 
-# %% ../nbs/06_corpus.ipynb #64b8290c
+# %% ../nbs/06_corpus.ipynb #1d5341c6
 def _parquet_sounds(path, name):
     "The sounds embedded in a Parquet table, none if it has no audio column."
     try:
-        file = _parquet().ParquetFile(path)
+        file = need_pyarrow().parquet.ParquetFile(path)
     except InputError as error:
         yield Sound(name, str(path), problem=str(error))
         return
@@ -211,7 +210,7 @@ def _parquet_sounds(path, name):
         for row in range(file.metadata.num_rows):
             yield Sound(f"{name}/{row:06d}", str(path), row=row)
 
-# %% ../nbs/06_corpus.ipynb #7d4c24cf
+# %% ../nbs/06_corpus.ipynb #5ae003b3
 def _manifest_paths(path):
     "The column of a CSV or Parquet table that names files."
     try:
@@ -223,7 +222,7 @@ def _manifest_paths(path):
                     for column in table:
                         table[column].append(row[column])
         else:
-            table = _parquet().read_table(path).to_pydict()
+            table = need_pyarrow().parquet.read_table(path).to_pydict()
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a table ({error})") from None
     for column in ("path", "file", "filename"):
@@ -231,13 +230,13 @@ def _manifest_paths(path):
             return [path for path in dict.fromkeys(table[column]) if path]
     raise InputError(f"{path}: a manifest needs a column path, found {', '.join(table) or 'no columns'}")
 
-# %% ../nbs/06_corpus.ipynb #aa0fffa3
+# %% ../nbs/06_corpus.ipynb #6928f92a
 def _is_manifest(path):
     "Whether a file is a table that names sounds rather than one that holds them."
     if path.suffix.lower() != ".parquet":
         return path.suffix.lower() == ".csv"
     try:
-        return "audio" not in _parquet().read_schema(path).names
+        return "audio" not in need_pyarrow().parquet.read_schema(path).names
     except (OSError, ValueError):
         return False  # no Parquet file; whoever lists its sounds says so
 
@@ -360,13 +359,16 @@ def _log_mel():
     "The spectrogram, made once in each process."
     return LogMelSpectrogram()
 
-# %% ../nbs/06_corpus.ipynb #d1a93517
-def _reason(error, sound):
-    "What the report says: the message, without the name that it may begin with."
+# %% ../nbs/06_corpus.ipynb #38a6a24f
+def failure_reason(
+    error: Exception,  # why a sound could not be read
+    sound: Sound,  # that sound
+) -> str:  # one line
+    "What a report says: the message, without the name that it may begin with."
     text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     return " ".join(text.removeprefix(f"{sound.path}: ").removeprefix(f"{sound.name}: ").split())
 
-# %% ../nbs/06_corpus.ipynb #2f05611c
+# %% ../nbs/06_corpus.ipynb #8175bb1a
 def analyse_stretch(
     stretch: Stretch,  # what to read
     clip_seconds: float,  # length of a clip, seconds
@@ -384,13 +386,13 @@ def analyse_stretch(
                         raise piece
                     spectrogram, mean, deviation = describe_clip(piece, _log_mel())
                 except InputError as error:
-                    reasons.append(_reason(error, stretch.sound))
+                    reasons.append(failure_reason(error, stretch.sound))
                     continue
                 rows.append((0, first, len(piece), len(spectrogram), 0, 0, mean, deviation))
                 if spectrograms:
                     pictures.append(spectrogram.half().numpy())
     except Exception as error:
-        reasons.append(_reason(error, stretch.sound))
+        reasons.append(failure_reason(error, stretch.sound))
     lost = max(len(bounds) - 1 - len(rows), len(reasons))
     return Analysis(stretch, np.array(rows, CLIP), pictures, lost, reasons[0] if reasons else "")
 
@@ -452,9 +454,9 @@ def _begin_worker():
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
-# %% ../nbs/06_corpus.ipynb #bb27f025
+# %% ../nbs/06_corpus.ipynb #337d3513
 @contextmanager
-def _quiet():
+def quiet_decoders():
     "Turn the process's standard error away, on which some decoders print warnings of their own."
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -465,10 +467,10 @@ def _quiet():
         os.close(kept)
         os.close(nowhere)
 
-# %% ../nbs/06_corpus.ipynb #02736d4d
+# %% ../nbs/06_corpus.ipynb #6c255410
 def _analyse_batch(batch, clip_seconds, spectrograms):
     "What a process of the pool is asked to do."
-    with _quiet():
+    with quiet_decoders():
         return [analyse_stretch(stretch, clip_seconds, spectrograms) for stretch in batch]
 
 # %% ../nbs/06_corpus.ipynb #56530128
@@ -493,13 +495,19 @@ def _in_this_process(batches, work):
     finally:
         torch.set_num_threads(threads)
 
-# %% ../nbs/06_corpus.ipynb #f90e9284
+# %% ../nbs/06_corpus.ipynb #52277a33
+def _cores():
+    "How many cores this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+# %% ../nbs/06_corpus.ipynb #24155dbe
 def analyse_all(
     batches: Iterator[list[Stretch]],  # the work, see `plan`
     work,  # function of a batch that returns the analyses of its stretches
-    workers: int,  # number of processes; 1 works in this one
+    workers: int | None = None,  # number of processes; 1 works in this one, None takes all cores
 ) -> Iterator[list[Analysis]]:  # for each batch, in order
     "Analyse batches on `workers` processes, a bounded number of them at a time, and return results in order."
+    workers = workers or _cores()
     if workers <= 1:
         yield from _in_this_process(batches, work)
         return
@@ -731,9 +739,12 @@ def read_skipped(
     parts = [f" ({lost} of {used + lost} clips left out)" if used else "" for used, lost in sources[["clips", "lost"]].tolist()]
     return [(name, reason + part) for name, reason, part in zip(names, reasons, parts) if reason]
 
-# %% ../nbs/06_corpus.ipynb #9417644b
-def _write_skipped(folder, skipped):
-    "Write skipped.csv."
+# %% ../nbs/06_corpus.ipynb #bf34a791
+def write_skipped(
+    folder: str | Path,  # where to write skipped.csv
+    skipped: list[tuple[str, str]],  # (name, reason) of every recording that was not used
+):
+    "Write which recordings could not be used, and why."
     with atomic_file(Path(folder) / "skipped.csv") as temporary:
         with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             csv.writer(file, lineterminator="\n").writerows([("name", "reason"), *skipped])
@@ -755,7 +766,7 @@ class Prepared:
         skipped = f"\n{len(self.skipped)} could not be used, or not as a whole; {self.folder / 'skipped.csv'} says why"
         return text + (skipped if self.skipped else "")
 
-# %% ../nbs/06_corpus.ipynb #e595366a
+# %% ../nbs/06_corpus.ipynb #c7ef5b45
 def _report(writer, added):
     "Finish a store and say what is in it. Raises `InputError` if that is nothing."
     state, folder = writer.state, writer.folder
@@ -764,7 +775,7 @@ def _report(writer, added):
         for path in folder.glob("spectrograms-*.npy"):  # of a run that was killed and had other sources
             if int(path.stem[-5:]) >= state.parts:
                 path.unlink()
-        _write_skipped(folder, read_skipped(folder))
+        write_skipped(folder, read_skipped(folder))
     skipped = read_skipped(folder)
     if not state.clips:
         name, reason = skipped[0]
@@ -772,28 +783,24 @@ def _report(writer, added):
     used = int((np.load(folder / "sources.npy")["clips"] > 0).sum())
     return Prepared(folder, state.clips, state.samples / SAMPLE_RATE / 3600, used, added, skipped)
 
-# %% ../nbs/06_corpus.ipynb #52277a33
-def _cores():
-    "How many cores this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-# %% ../nbs/06_corpus.ipynb #6e74aa28
+# %% ../nbs/06_corpus.ipynb #7aec5777
 def _fill(writer, sounds, workers):
     "Analyse sounds and add them to a store, showing how far it is."
     work = partial(_analyse_batch, clip_seconds=writer.state.clip_seconds, spectrograms=writer.state.spectrograms)
     batches = plan(sounds, writer.state.clip_seconds)
     ahead = list(islice(batches, 2))  # a single batch needs no pool
-    workers = (workers or _cores()) if len(ahead) > 1 else 1
+    workers = workers if len(ahead) > 1 else 1
     begin, before = monotonic(), writer.state.samples
+    layout = "preparing {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
     with closing(analyse_all(chain(ahead, batches), work, workers)) as results, tqdm(
-        total=len(sounds), unit=" sounds", desc="preparing", disable=None
+        total=len(sounds), bar_format=layout, dynamic_ncols=True, disable=None
     ) as bar:
         for analyses in results:
             for analysis in analyses:
                 writer.add(analysis)
                 bar.update(analysis.stretch.ends)
             seconds = (writer.state.samples - before) / SAMPLE_RATE
-            bar.set_postfix_str(f"{seconds / 3600:.2f} h, {seconds / (monotonic() - begin):.0f}x real time", refresh=False)
+            bar.set_postfix_str(f"{seconds / 3600:.2f} h read, {seconds / (monotonic() - begin):.0f}x real time", refresh=False)
 
 # %% ../nbs/06_corpus.ipynb #189cd8f1
 def prepare(
@@ -1085,8 +1092,8 @@ class CropDataset(Dataset):
         noise = torch.from_numpy(random.random(self.patches, dtype=np.float32))
         return {"index": clip, "spectrogram": self.corpus.crop(clip, start, self.frames), "noise": noise}
 
-# %% ../nbs/06_corpus.ipynb #fd1769e3
-@call_parse
+# %% ../nbs/06_corpus.ipynb #c8987ee7
+@command
 def mwmae_prepare(
     source: str,  # Folder of sounds, manifest (.csv or .parquet with a column path), tar archive, or Parquet file with audio
     store: str,  # Folder of the store to make or to bring up to date
@@ -1094,8 +1101,8 @@ def mwmae_prepare(
     workers: int = 0,  # Number of processes; 0 takes all cores
 ):
     "Make a spectrogram store for mwmae_pretrain. Run again, it continues where it was, and adds what is new in SOURCE."
-    with readable_errors(mwmae_prepare):
-        try:
-            print(prepare(source, store, clip_seconds, workers or None))
-        except KeyboardInterrupt:
-            raise InputError(f"interrupted; the same command continues {store}") from None
+    try:
+        print(prepare(source, store, clip_seconds, workers or None))
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command continues {store}", file=sys.stderr)
+        raise

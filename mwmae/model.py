@@ -7,9 +7,9 @@ __all__ = ['ENCODERS', 'PATCH_SIZES', 'DECODER_DEPTHS', 'MAEConfig', 'Block', 'w
            'lecun_linear', 'Decoder', 'masked_loss', 'MAEOutput', 'MaskedAutoencoder', 'list_models', 'model_config',
            'create_model', 'model_cost', 'show_reconstruction']
 
-# %% ../nbs/04_model.ipynb #97f495fc
+# %% ../nbs/04_model.ipynb #f9d5c366
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import NamedTuple
 
@@ -155,16 +155,24 @@ class Encoder(nn.Module):
             tokens = block(tokens)
         return self.norm(tokens)
 
-# %% ../nbs/04_model.ipynb #50e9915a
+# %% ../nbs/04_model.ipynb #ace632cb
+@patch
+def by_step(
+    self: Encoder,
+    tokens: Tensor,  # (b, n, width) of all patches, perhaps after a class token
+) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
+    "Lay the tokens of each time step side by side, the lowest frequency row first; a class token is left out."
+    steps, rows = self.config.grid
+    return tokens[:, -steps * rows :].unflatten(1, (steps, rows)).flatten(2)  # (b, steps, rows * width)
+
+
 @patch
 def features(
     self: Encoder,
     spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
-    "Embedding of every time step: the tokens of its frequency rows side by side, lowest first."
-    steps, rows = self.config.grid
-    tokens = self(patchify(spectrogram, self.config.patch_size))[:, -steps * rows :]
-    return tokens.unflatten(1, (steps, rows)).flatten(2)  # (b, steps, rows * width)
+    "Embedding of every time step."
+    return self.by_step(self(patchify(spectrogram, self.config.patch_size)))
 
 # %% ../nbs/04_model.ipynb #78faa070
 def decoder_attention(
@@ -271,7 +279,7 @@ class MaskedAutoencoder(nn.Module):
         losses = masked_loss(prediction, patches, masking.mask, config.norm_pix_loss)
         return MAEOutput(losses.mean(), losses, prediction, masking.mask)
 
-# %% ../nbs/04_model.ipynb #8f2aad7d
+# %% ../nbs/04_model.ipynb #b76b2f71
 ENCODERS = {  # width, depth and heads of the Vision Transformers of Table 5
     "nano": (192, 4, 3),  # not of the paper
     "tiny": (192, 12, 3),
@@ -290,12 +298,12 @@ def list_models(
 ) -> list[str]:  # names, smallest encoders first
     "Names of the models that `create_model` knows."
     names = []
-    for encoder, patch in itertools.product(ENCODERS, PATCH_SIZES):
+    for encoder, size in itertools.product(ENCODERS, PATCH_SIZES):
         for depth in (4,) if encoder == "nano" else DECODER_DEPTHS:
-            names += [f"{kind}_{encoder}_{patch}" + (f"_d{depth}" if depth != 4 else "") for kind in ("mwmae", "mae")]
+            names += [f"{kind}_{encoder}_{size}" + (f"_d{depth}" if depth != 4 else "") for kind in ("mwmae", "mae")]
     return [name for name in names if fnmatch(name, pattern)]
 
-# %% ../nbs/04_model.ipynb #5a871d0b
+# %% ../nbs/04_model.ipynb #acd03656
 def model_config(
     name: str,  # a name of `list_models`
     **overrides,  # settings of `MAEConfig` that differ
@@ -303,9 +311,9 @@ def model_config(
     "Settings of a named model. Raises `InputError` for a name that is not in `list_models`, or settings that do not fit."
     if name not in list_models():
         raise InputError(f"model {name!r} is unknown, expected a name such as 'mwmae_base_4x16' (mwmae.model.list_models lists all)")
-    kind, encoder, patch, *depth = name.split("_")
+    kind, encoder, size, *depth = name.split("_")
     width, blocks, heads = ENCODERS[encoder]
-    patch_frames, patch_mels = map(int, patch.split("x"))
+    patch_frames, patch_mels = map(int, size.split("x"))
     settings = dict(
         encoder_width=width, encoder_depth=blocks, encoder_heads=heads, patch_frames=patch_frames, patch_mels=patch_mels,
         decoder_depth=int(depth[0][1:]) if depth else 4, multi_window=kind == "mwmae", cls_token=kind == "mae",
