@@ -55,7 +55,7 @@ def join_heads(
     "Lay the results of all heads end to end along the channels."
     return torch.cat([x.permute(1, 2, 0, 3) for x in groups], dim=2).flatten(2)  # (b, n, h*d)
 
-# %% ../nbs/03_attention.ipynb #e38c278a
+# %% ../nbs/03_attention.ipynb #54a6be1b
 def attention_weights(
     q: Tensor,  # (m, n, d) queries of m items: clips or windows, of one or more heads
     k: Tensor,  # (m, n, d) keys
@@ -64,7 +64,7 @@ def attention_weights(
     "Compute softmax(q k^T / sqrt(d) + bias), holding one matrix for each item in memory."
     scores = torch.baddbmm(q.new_empty(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
     if bias is not None:
-        scores.unflatten(0, (len(bias), -1)).add_(bias[:, None])  # (g, m/g, n, n), in place
+        scores.unflatten(0, (len(bias), -1)).add_(bias[:, None].to(q.dtype))  # (g, m/g, n, n), in place
     return torch.softmax(scores, -1, out=scores)
 
 # %% ../nbs/03_attention.ipynb #9a7901c1
