@@ -9,7 +9,7 @@ __all__ = ['PARTS', 'QUANTITIES', 'CAPTIONS', 'find_model', 'open_model', 'sound
            'factor_head', 'pwcca', 'linear_cka', 'Similarity', 'compare_heads', 'head_outputs', 'show_similarity',
            'window_agreement', 'reconstruct', 'show_reconstructions', 'nearest_visible', 'reconstruction_errors',
            'show_errors', 'Report', 'report_attention', 'file_name', 'report_similarity', 'report_reconstructions',
-           'open_models', 'parse_ratios', 'analyse', 'mwmae_analyze']
+           'open_models', 'parse_ratios', 'parse_numbers', 'analyse', 'mwmae_analyze']
 
 # %% ../nbs/12_analysis.ipynb #310a3d25
 import math
@@ -291,7 +291,7 @@ def attention_table(
                         | {f"{name}_deviation": value for name, value in zip(QUANTITIES, deviation)})
     return pd.DataFrame(rows).astype({"window": "Int64"})
 
-# %% ../nbs/12_analysis.ipynb #c7a949d5
+# %% ../nbs/12_analysis.ipynb #567f4656
 def show_by_depth(
     tables: dict[str, pd.DataFrame],  # of `attention_table`, by the name of the model
     quantity: str = "entropy",  # a name of `QUANTITIES`
@@ -307,7 +307,8 @@ def show_by_depth(
             ax.plot(plain.block, plain[quantity], "o", ms=5, color="tab:gray", alpha=0.7, label="plain attention")
             for window, colour in zip(windows, colours):
                 some = heads[heads.window == window]
-                ax.plot(some.block, some[quantity], "o-", ms=5, lw=1, color=colour, label=f"window {window}")
+                ax.plot(some.groupby("block")[quantity].mean(), lw=1, color=colour)
+                ax.plot(some.block, some[quantity], "o", ms=5, color=colour, label=f"window {window}")
             ax.set(title=f"{name}, {part}", xticks=sorted(set(heads.block))[:: 1 + len(set(heads.block)) // 13])
             ax.margins(x=0.12)
     fig.supxlabel("block", fontsize=10)
@@ -494,15 +495,15 @@ def head_outputs(
             break
     return outputs.flatten(0, 1)  # (heads, tokens, d)
 
-# %% ../nbs/12_analysis.ipynb #09f1c23b
+# %% ../nbs/12_analysis.ipynb #aa50daf7
 def show_similarity(
     matrices: dict[str, Tensor],  # (h, h) by the name of the model
     heads: dict[str, list[Head]],  # the heads of each, from `list_heads`
-    label: str = "PWCCA, share of the row's head found in the column's",  # for the colour bar
+    label: str = "PWCCA of the row's head in the column's",  # for the colour bar
     size: float = 4.0,  # inches of one matrix
 ) -> list:  # axes, one for each model
     "Draw how alike all heads are, with blocks and windows at the sides."
-    fig, axes = plt.subplots(1, len(matrices), figsize=(len(matrices) * (size + 0.7) + 0.7, size + 0.6), squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(1, len(matrices), figsize=(len(matrices) * (size + 0.9) + 0.8, size + 1.2), squeeze=False, layout="constrained")
     cmap = plt.get_cmap("viridis").with_extremes(bad="0.8")
     for ax, (name, matrix) in zip(axes.flat, matrices.items()):
         picture = ax.imshow(matrix, vmin=0, vmax=1, cmap=cmap, interpolation="nearest")
@@ -513,14 +514,12 @@ def show_similarity(
         font = min(7, 50 * size / len(names))
         ax.set_xticks(range(len(names)), names, fontsize=font, rotation=90)
         ax.set_yticks(range(len(names)), names, fontsize=font)
-        middles = [np.flatnonzero(blocks == block).mean() for block in np.unique(blocks)]
-        labels = [f"block {block}" if len(middles) < 7 else str(block) for block in np.unique(blocks)]
-        above, right = ax.secondary_xaxis("top"), ax.secondary_yaxis("right")
-        above.set_xticks(middles, labels, fontsize=8)
-        right.set_yticks(middles, labels, fontsize=8, rotation=90, va="center")
-        for axis in (ax, above, right):
-            axis.tick_params(length=0, pad=2)
-        ax.set_title(name, fontsize=10)
+        ax.tick_params(length=0, pad=2)
+        for block in np.unique(blocks):
+            middle, text = np.flatnonzero(blocks == block).mean(), f"block {block}" if size > 0.5 * blocks.max() else block
+            ax.text(middle, -0.015 * len(names) - 0.5, text, ha="center", va="bottom", fontsize=8)
+            ax.text(1.015 * len(names) - 0.5, middle, text, ha="left", va="center", fontsize=8, rotation=90)
+        ax.set_title(name, fontsize=10, pad=18)
     fig.colorbar(picture, ax=axes, label=label, shrink=0.9, aspect=30)
     return list(axes.flat)
 
@@ -614,23 +613,24 @@ def reconstruction_errors(
     tables[0].insert(0, "hertz", centres)
     return tables[0].rename_axis("bin").reset_index(), tables[1].rename_axis("steps").reset_index().query("values > 0")
 
-# %% ../nbs/12_analysis.ipynb #59a14787
+# %% ../nbs/12_analysis.ipynb #c4d5bc40
 def show_errors(
     errors: dict[str, tuple[pd.DataFrame, pd.DataFrame]],  # from `reconstruction_errors`, by the name of the model
 ) -> list:  # two axes: by frequency, by distance
-    "Draw the error in the gaps against frequency and against the distance to the nearest visible patch."
+    "Draw the error in the gaps by frequency and by distance; distances of less than a thousandth of the patches are left out."
     fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True, layout="constrained")
     for ax, which, x in zip(axes, (0, 1), ("hertz", "steps")):
         for (name, tables), style in zip(errors.items(), ("s--", "o-")):
-            ax.plot(tables[which][x], tables[which].error, style if which else style[1:], ms=4, label=name)
-        ax.plot(tables[which][x], tables[which].error_of_mean, ":", color="gray", label="mean of the clip")
+            table = tables[which][tables[which]["values"] > 1e-3 * tables[which]["values"].sum()]
+            ax.plot(table[x], table.error, style if which else style[1:], ms=4, label=name)
+        ax.plot(table[x], table.error_of_mean, ":", color="gray", label="mean of the clip")
     axes[0].set(xscale="log", xlabel="frequency (Hz)", ylabel="mean squared error", ylim=(0, None))
     axes[0].set_xticks([100, 300, 1000, 3000], [100, 300, 1000, 3000])
-    axes[1].set(xlabel="steps to the nearest visible patch", xticks=tables[1].steps)
+    axes[1].set(xlabel="steps to the nearest visible patch", xticks=table.steps)
     axes[0].legend(fontsize=8, frameon=False)
     return list(axes)
 
-# %% ../nbs/12_analysis.ipynb #07bcf4ba
+# %% ../nbs/12_analysis.ipynb #0df6a36b
 CAPTIONS = {  # by the beginning of the figure's name
     "pwcca_encoder": "Figure 6 of the paper's appendix: PWCCA between the outputs of all heads of all encoder blocks, on whole clips. "
                      "A row says how much of its head is found in each other head.",
@@ -638,7 +638,7 @@ CAPTIONS = {  # by the beginning of the figure's name
     "cka": "Linear CKA between the same outputs, the cheaper check of Figures 6 and 7.",
     "attention_entropy": "Attention entropy of every head over the depth of the model (in the paper's analysis, not in its appendix).",
     "attention_distance": "Mean attention distance of every head over the depth of the model (in the paper's analysis, not in its appendix).",
-    "attention_map": "What the framed patch of the first clip looks at (orange) in each head; decoder: on the masked clip. Not in the appendix.",
+    "attention_map": "What the framed patch of a clip looks at (orange) in each head; decoder: on the masked clip. Not in the appendix.",
     "reconstruction_clip": "A clip, what is visible of it, and how the gaps are filled at several mask ratios. Not in the appendix.",
     "reconstruction_errors": "Error in the gaps by frequency and by distance to the nearest visible patch. Not in the appendix.",
 }
@@ -688,19 +688,20 @@ class Report:
         with atomic_file(self.folder / "README.md") as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-# %% ../nbs/12_analysis.ipynb #d0c00306
+# %% ../nbs/12_analysis.ipynb #f80a5e98
 def report_attention(
     report: Report,  # where to write
     models: dict[str, MaskedAutoencoder],  # by name
     crops: CropDataset,  # the clips
+    clip: int = 1,  # number of the clip of the attention maps, from 1 on
     **chosen,  # block, window and patch of the attention maps, see `show_attention_maps`
 ):
-    "Write entropy and distance of all heads, and attention maps of the first clip."
+    "Write entropy and distance of all heads, and attention maps of one clip."
     parts = PARTS if chosen.get("window") is None else ("decoder",)
     windowed = [name for name, model in models.items() if model.config.multi_window] or list(models)
     for name in models if chosen.get("window") is None else windowed:
         for part in parts:
-            axes = show_attention_maps(models[name], crops[0, 0], part, **chosen)
+            axes = show_attention_maps(models[name], crops[0, clip - 1], part, **chosen)
             report.figure(f"attention_map_{part}_{file_name(name)}", axes[0].figure)
     tables = {name: attention_table(model, crops) for name, model in models.items()}
     report.table("attention", pd.concat(tables, names=["model"]).reset_index("model"))
@@ -715,7 +716,7 @@ def file_name(
     "The name of a model as part of a file's name."
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in name.lower())
 
-# %% ../nbs/12_analysis.ipynb #e0d69b75
+# %% ../nbs/12_analysis.ipynb #ceb8cb4a
 def report_similarity(
     report: Report,  # where to write
     models: dict[str, MaskedAutoencoder],  # by name
@@ -735,7 +736,7 @@ def report_similarity(
                 report.table(f"{measure}_{part}_{file_name(name)}", pd.DataFrame(matrix.numpy(), labels, labels).rename_axis("head"), index=True)
                 agreements.append({"model": name, "part": part, "measure": measure} | window_agreement(matrix, heads[name]))
         size = min(12, max(3.5, 0.085 * max(map(len, heads.values()))))
-        for measure, label in (("pwcca", "PWCCA, share of the row's head found in the column's"), ("cka", "linear CKA")):
+        for measure, label in (("pwcca", "PWCCA of the row's head in the column's"), ("cka", "linear CKA")):
             axes = show_similarity({name: getattr(one, measure) for name, one in found.items()}, heads, label, size)
             report.figure(f"{measure}_{part}", axes[0].figure)
     report.table("window_agreement", pd.DataFrame(agreements))
@@ -746,11 +747,11 @@ def report_reconstructions(
     models: dict[str, MaskedAutoencoder],  # by name
     crops: CropDataset,  # the clips
     ratios: tuple = (0.5, 0.8, 0.9),  # shares of the patches to hide
-    shown: int = 3,  # number of clips to draw
+    shown: tuple = (1,),  # numbers of the clips to draw, from 1 on
 ):
-    "Write reconstructions of the first clips, and the error by frequency and by distance."
-    for i in range(min(shown, len(crops))):
-        report.figure(f"reconstruction_clip_{i + 1}", show_reconstructions(models, crops[0, i], ratios)[0, 0].figure)
+    "Write reconstructions of some clips, and the error by frequency and by distance over all."
+    for number in shown:
+        report.figure(f"reconstruction_clip_{number}", show_reconstructions(models, crops[0, number - 1], ratios)[0, 0].figure)
     errors = {name: reconstruction_errors(model, crops) for name, model in models.items()}
     for i, table in enumerate(("reconstruction_by_frequency", "reconstruction_by_distance")):
         report.table(table, pd.concat({name: both[i] for name, both in errors.items()}, names=["model"]).reset_index("model"))
@@ -787,7 +788,17 @@ def parse_ratios(
         raise InputError(f"ratios is {text!r}, expected numbers above 0 and below 1, such as 0.5,0.8,0.9")
     return ratios
 
-# %% ../nbs/12_analysis.ipynb #b662e0cc
+# %% ../nbs/12_analysis.ipynb #d06a149a
+def parse_numbers(
+    text: str | None,  # such as '2,5'
+) -> tuple[int, ...] | None:  # the numbers
+    "Read numbers of clips. Raises `InputError` for anything else."
+    try:
+        return text and tuple(map(int, str(text).split(",")))
+    except ValueError:
+        raise InputError(f"shown is {text!r}, expected numbers of clips, such as 2,5") from None
+
+# %% ../nbs/12_analysis.ipynb #7465ef0e
 def analyse(
     folders: list[str],  # one or two model folders or run folders
     data: str,  # spectrogram store, folder of sounds, manifest or archive
@@ -796,7 +807,7 @@ def analyse(
     tokens: int = 10_000,  # patches on which heads are compared, at most
     variance: float = 1.0,  # share of each head's variance to keep, as SVCCA does
     ratios: tuple = (0.5, 0.8, 0.9),  # mask ratios of the reconstructions
-    shown: int = 3,  # clips to draw
+    shown: tuple | None = None,  # numbers of the clips to draw, from 1 on; default: the first three
     seed: int = 0,  # of the choice of clips, crops and masks
     formats: tuple = ("png", "svg", "pdf"),  # of the figures
     **chosen,  # block, window and patch of the attention maps
@@ -805,11 +816,14 @@ def analyse(
     known = FigureCanvasBase.get_supported_filetypes()
     if unknown := [ending for ending in formats if ending not in known]:
         raise InputError(f"formats: {', '.join(unknown)} is no format of a figure, expected some of {', '.join(known)}")
+    shown = shown or tuple(range(1, min(3, clips) + 1))
+    if not all(1 <= number <= clips for number in shown):
+        raise InputError(f"shown is {', '.join(map(str, shown))}, expected numbers of clips from 1 to {clips}")
     models = open_models(folders)
     report = Report(out, list(formats))
     with tempfile.TemporaryDirectory() as scratch:
         crops = open_crops(data, next(iter(models.values())).config, clips, scratch, seed)
-        report_attention(report, models, crops, **chosen)
+        report_attention(report, models, crops, shown[0], **chosen)
         report_similarity(report, models, crops, tokens, variance)
         report_reconstructions(report, models, crops, ratios, shown)
         names = [crops.corpus.name(int(i)) for i in crops.indices]
@@ -818,7 +832,7 @@ def analyse(
     report.readme(f"{sources}\n- {clips} clips of {data} (`clips.csv`), seed {seed}; heads compared on at most {tokens:,} patches, variance kept {variance:g}")
     return report
 
-# %% ../nbs/12_analysis.ipynb #091efe0c
+# %% ../nbs/12_analysis.ipynb #cd3abb8e
 @call_parse
 def mwmae_analyze(
     models: Param("One model folder or run folder, or two to show side by side", nargs="*"),
@@ -828,10 +842,10 @@ def mwmae_analyze(
     tokens: int = 10_000,  # Patches on which heads are compared, at most
     variance: float = 1.0,  # Share of each head's variance to keep before comparing, as SVCCA does, such as 0.99
     ratios: str = "0.5,0.8,0.9",  # Mask ratios of the reconstructions
-    shown: int = 3,  # Number of clips whose reconstructions are drawn
+    shown: str = None,  # Numbers of the clips to draw, as in clips.csv, such as 2,5; default: the first three
     block: int = None,  # Attention maps of this block's heads; default: the last block
     window: int = None,  # Attention maps of the decoder's heads with this window only
-    patch: int = None,  # The patch that looks, in attention maps; default: the loudest of the first clip
+    patch: int = None,  # The patch that looks, in attention maps of the first clip shown; default: its loudest
     seed: int = 0,  # Seed of the choice of clips, crops and masks
     formats: str = "png,svg,pdf",  # Formats of the figures
 ):
@@ -840,6 +854,6 @@ def mwmae_analyze(
         for name, value in (("data", data), ("out", out)):
             if not value:
                 raise InputError(f"--{name} is missing, expected {'sounds to analyse the models on' if name == 'data' else 'a folder to write to'}")
-        report = analyse(models, data, out, clips, tokens, variance, parse_ratios(ratios), shown, seed,
+        report = analyse(models, data, out, clips, tokens, variance, parse_ratios(ratios), parse_numbers(shown), seed,
                          tuple(formats.split(",")), block=block, window=window, patch=patch)
         print(f"{len(report.figures)} figures and their tables: {report.folder / 'README.md'}")
