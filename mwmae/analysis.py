@@ -11,7 +11,7 @@ __all__ = ['PARTS', 'QUANTITIES', 'CAPTIONS', 'find_model', 'open_model', 'sound
            'show_errors', 'Report', 'file_name', 'report_attention', 'report_similarity', 'report_reconstructions',
            'open_models', 'parse_ratios', 'parse_numbers', 'analyse', 'mwmae_analyze']
 
-# %% ../nbs/12_analysis.ipynb #310a3d25
+# %% ../nbs/12_analysis.ipynb #83eee6d6
 import math
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .attention import attention_probabilities
-from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, read_audio, show_spectrogram, sound_info
+from .audio import InputError, LogMelSpectrogram, read_audio, show_spectrogram, sound_info
 from .checkpoint import atomic_file, load_model, newest_checkpoint, readable_errors
 from .corpus import CropDataset, SpectrogramStore, describe_clip, list_sounds, open_bytes, prepare_samples
 from .masking import keep_visible, random_masking, show_masked
@@ -178,7 +178,7 @@ def find_heads(
         raise InputError(f"window is {window}, but the {part} of this model has no such heads: {there}")
     return [head for head in heads if block in (None, head.block) and window in (None, head.window)]
 
-# %% ../nbs/12_analysis.ipynb #7bf40ebd
+# %% ../nbs/12_analysis.ipynb #fdc5dd3f
 @contextmanager
 def watching(
     layers: list[nn.Module],  # one for each block
@@ -186,6 +186,7 @@ def watching(
 ):
     "Call `look` whenever one of the layers is about to run, until the block ends."
     def hook(block):
+        "The hook of one layer, which knows its block."
         return lambda layer, arguments: look(block, layer, arguments[0])
 
     handles = [layer.register_forward_pre_hook(hook(block)) for block, layer in enumerate(layers)]
@@ -265,7 +266,7 @@ class RunningMean:
         "Unbiased standard deviation; NaN for a single value."
         return (self.squares / (self.count - 1 or math.nan)).sqrt()
 
-# %% ../nbs/12_analysis.ipynb #73fed634
+# %% ../nbs/12_analysis.ipynb #7f2dafb9
 def attention_table(
     model: MaskedAutoencoder,  # the model
     crops: CropDataset,  # the clips
@@ -277,6 +278,7 @@ def attention_table(
         statistics = [RunningMean() for _ in layers]
 
         def look(block, attention, x):
+            "Take in the weights of each clip of a batch."
             for clip in x.split(1):  # (1, n, width)
                 weights = attention_probabilities(attention, clip)[0]  # (h, n, n)
                 statistics[block].add(attention_statistics(weights, distances))
@@ -317,7 +319,7 @@ def show_by_depth(
     fig.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8, frameon=False)
     return axes
 
-# %% ../nbs/12_analysis.ipynb #491011c9
+# %% ../nbs/12_analysis.ipynb #d565c89a
 @torch.inference_mode()
 def attention_maps(
     model: MaskedAutoencoder,  # the model
@@ -332,6 +334,7 @@ def attention_maps(
     rows = []
 
     def look(block, attention, x):
+        "Keep what the one patch looks at."
         rows.append(attention_probabilities(attention, x)[0, :, patch - model.config.patches, -model.config.patches :])
 
     with watching(attentions(model, part), look):
@@ -464,7 +467,7 @@ def compare_heads(
         by_cka[rows, columns], by_cka[columns, rows] = alike, alike.T
     return Similarity(by_pwcca, by_cka, ranks)
 
-# %% ../nbs/12_analysis.ipynb #2c342b5a
+# %% ../nbs/12_analysis.ipynb #c16b65e5
 def head_outputs(
     model: MaskedAutoencoder,  # the model
     part: str,  # 'encoder' or 'decoder'
@@ -485,6 +488,7 @@ def head_outputs(
         chosen, count = torch.from_numpy(np.stack(chosen)), min(total - begin, each * len(batch["index"]))
 
         def look(block, proj, x):
+            "Keep the outputs of all heads for the chosen patches."
             kept = keep_visible(x[:, -n:], chosen).flatten(0, 1)[:count]  # (b, n, h*d) -> (b*each, h*d)
             outputs[block, :, begin : begin + count] = kept.unflatten(1, (-1, d)).transpose(0, 1)  # (h, b*each, d)
 
