@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'QUANTITIES', 'CAPTIONS', 'find_model', 'open_model', 'sound_pieces', 'open_crops', 'batches', 'Head',
-           'list_heads', 'attentions', 'find_heads', 'watching', 'run_part', 'patch_distances', 'attention_statistics',
+           'attentions', 'list_heads', 'find_heads', 'watching', 'run_part', 'patch_distances', 'attention_statistics',
            'RunningMean', 'attention_table', 'show_by_depth', 'attention_maps', 'show_attention_maps', 'Factor',
            'factor_head', 'pwcca', 'linear_cka', 'Similarity', 'compare_heads', 'head_outputs', 'show_similarity',
            'window_agreement', 'reconstruct', 'show_reconstructions', 'nearest_visible', 'reconstruction_errors',
-           'show_errors', 'Report', 'report_attention', 'file_name', 'report_similarity', 'report_reconstructions',
+           'show_errors', 'Report', 'file_name', 'report_attention', 'report_similarity', 'report_reconstructions',
            'open_models', 'parse_ratios', 'parse_numbers', 'analyse', 'mwmae_analyze']
 
-# %% ../nbs/12_analysis.ipynb #310a3d25
+# %% ../nbs/12_analysis.ipynb #83eee6d6
 import math
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .attention import attention_probabilities
-from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, read_audio, show_spectrogram, sound_info
+from .audio import InputError, LogMelSpectrogram, read_audio, show_spectrogram, sound_info
 from .checkpoint import atomic_file, load_model, newest_checkpoint, readable_errors
 from .corpus import CropDataset, SpectrogramStore, describe_clip, list_sounds, open_bytes, prepare_samples
 from .masking import keep_visible, random_masking, show_masked
@@ -137,7 +137,15 @@ class Head(NamedTuple):
     def __str__(self):
         return f"block {self.block}, {self.name}"
 
-# %% ../nbs/12_analysis.ipynb #096eed25
+# %% ../nbs/12_analysis.ipynb #89524818
+def attentions(
+    model: MaskedAutoencoder,  # the model
+    part: str,  # 'encoder' or 'decoder'
+) -> list[nn.Module]:  # one for each block
+    "The attention layers of one part of a model."
+    return [block.attention for block in getattr(model, part).blocks]
+
+# %% ../nbs/12_analysis.ipynb #487992c2
 def list_heads(
     model: MaskedAutoencoder,  # the model
     part: str,  # 'encoder' or 'decoder'
@@ -152,14 +160,6 @@ def list_heads(
             name = "head" if window is None else "global" if window == model.config.patches else f"window {window}"
             heads.append(Head(block, head, window, name if window and windows.count(window) == 1 else f"{name} {head}"))
     return heads
-
-
-def attentions(
-    model: MaskedAutoencoder,  # the model
-    part: str,  # 'encoder' or 'decoder'
-) -> list[nn.Module]:  # one for each block
-    "The attention layers of one part of a model."
-    return [block.attention for block in getattr(model, part).blocks]
 
 # %% ../nbs/12_analysis.ipynb #a464a0b9
 def find_heads(
@@ -178,7 +178,7 @@ def find_heads(
         raise InputError(f"window is {window}, but the {part} of this model has no such heads: {there}")
     return [head for head in heads if block in (None, head.block) and window in (None, head.window)]
 
-# %% ../nbs/12_analysis.ipynb #79ee9ad6
+# %% ../nbs/12_analysis.ipynb #fdc5dd3f
 @contextmanager
 def watching(
     layers: list[nn.Module],  # one for each block
@@ -186,6 +186,7 @@ def watching(
 ):
     "Call `look` whenever one of the layers is about to run, until the block ends."
     def hook(block):
+        "The hook of one layer, which knows its block."
         return lambda layer, arguments: look(block, layer, arguments[0])
 
     handles = [layer.register_forward_pre_hook(hook(block)) for block, layer in enumerate(layers)]
@@ -195,7 +196,7 @@ def watching(
         for handle in handles:
             handle.remove()
 
-
+# %% ../nbs/12_analysis.ipynb #b17944e4
 @torch.inference_mode()
 def run_part(
     model: MaskedAutoencoder,  # the model
@@ -265,7 +266,7 @@ class RunningMean:
         "Unbiased standard deviation; NaN for a single value."
         return (self.squares / (self.count - 1 or math.nan)).sqrt()
 
-# %% ../nbs/12_analysis.ipynb #73fed634
+# %% ../nbs/12_analysis.ipynb #7f2dafb9
 def attention_table(
     model: MaskedAutoencoder,  # the model
     crops: CropDataset,  # the clips
@@ -277,6 +278,7 @@ def attention_table(
         statistics = [RunningMean() for _ in layers]
 
         def look(block, attention, x):
+            "Take in the weights of each clip of a batch."
             for clip in x.split(1):  # (1, n, width)
                 weights = attention_probabilities(attention, clip)[0]  # (h, n, n)
                 statistics[block].add(attention_statistics(weights, distances))
@@ -317,7 +319,7 @@ def show_by_depth(
     fig.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8, frameon=False)
     return axes
 
-# %% ../nbs/12_analysis.ipynb #491011c9
+# %% ../nbs/12_analysis.ipynb #d565c89a
 @torch.inference_mode()
 def attention_maps(
     model: MaskedAutoencoder,  # the model
@@ -332,13 +334,14 @@ def attention_maps(
     rows = []
 
     def look(block, attention, x):
+        "Keep what the one patch looks at."
         rows.append(attention_probabilities(attention, x)[0, :, patch - model.config.patches, -model.config.patches :])
 
     with watching(attentions(model, part), look):
         run_part(model, part, {name: value[None] for name, value in example.items() if name != "index"})
     return torch.stack([rows[head.block - 1][head.head - 1] for head in heads])
 
-# %% ../nbs/12_analysis.ipynb #cb257a9a
+# %% ../nbs/12_analysis.ipynb #00fb5e4b
 def show_attention_maps(
     model: MaskedAutoencoder,  # the model
     example: dict,  # of a clip: spectrogram (frames, mels) and noise (n,)
@@ -350,7 +353,7 @@ def show_attention_maps(
 ) -> list:  # axes, one for each head
     "Draw what one patch looks at, in each head of one kind. Raises `InputError` if the model has no such heads."
     config = model.config
-    heads = find_heads(model, part, block if block or window else len(attentions(model, part)), window)
+    heads = find_heads(model, part, len(attentions(model, part)) if block is None and window is None else block, window)
     if patch is None:
         patch = patchify(example["spectrogram"][None], config.patch_size)[0].mean(-1).argmax().item()
     maps, (pt, pf) = attention_maps(model, example, heads, part, patch), config.patch_size
@@ -464,7 +467,7 @@ def compare_heads(
         by_cka[rows, columns], by_cka[columns, rows] = alike, alike.T
     return Similarity(by_pwcca, by_cka, ranks)
 
-# %% ../nbs/12_analysis.ipynb #7b23ba7f
+# %% ../nbs/12_analysis.ipynb #c16b65e5
 def head_outputs(
     model: MaskedAutoencoder,  # the model
     part: str,  # 'encoder' or 'decoder'
@@ -478,13 +481,14 @@ def head_outputs(
     total = min(tokens, each * len(crops))
     if total < 2 * d + 1:
         raise InputError(f"{len(crops)} clips give {total} tokens, too few to compare heads of {d} channels: expected at least "
-                         f"{2 * d + 1} tokens, which {math.ceil((2 * d + 1) / n)} clips of {n} patches have")
+                         f"{2 * d + 1} tokens, from {math.ceil((2 * d + 1) / n)} clips or more of {n} patches each")
     outputs, begin = torch.empty(len(layers), layers[0].heads, total, d), 0
     for batch in tqdm(batches(crops), f"head outputs, {part}", disable=None, leave=False):
         chosen = [np.random.default_rng([crops.seed, 1, int(i)]).permutation(n)[:each] for i in batch["index"]]
         chosen, count = torch.from_numpy(np.stack(chosen)), min(total - begin, each * len(batch["index"]))
 
         def look(block, proj, x):
+            "Keep the outputs of all heads for the chosen patches."
             kept = keep_visible(x[:, -n:], chosen).flatten(0, 1)[:count]  # (b, n, h*d) -> (b*each, h*d)
             outputs[block, :, begin : begin + count] = kept.unflatten(1, (-1, d)).transpose(0, 1)  # (h, b*each, d)
 
@@ -688,7 +692,14 @@ class Report:
         with atomic_file(self.folder / "README.md") as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-# %% ../nbs/12_analysis.ipynb #f80a5e98
+# %% ../nbs/12_analysis.ipynb #55367784
+def file_name(
+    name: str,  # of a model
+) -> str:  # lower case, with no other signs than letters, digits, - and _
+    "The name of a model as part of a file's name."
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name.lower())
+
+# %% ../nbs/12_analysis.ipynb #e7729d90
 def report_attention(
     report: Report,  # where to write
     models: dict[str, MaskedAutoencoder],  # by name
@@ -709,14 +720,7 @@ def report_attention(
         name = "attention_entropy" if quantity == "entropy" else f"attention_distance_{quantity}"
         report.figure(name, show_by_depth(tables, quantity)[0, 0].figure)
 
-
-def file_name(
-    name: str,  # of a model
-) -> str:  # lower case, with no other signs than letters, digits, - and _
-    "The name of a model as part of a file's name."
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name.lower())
-
-# %% ../nbs/12_analysis.ipynb #ceb8cb4a
+# %% ../nbs/12_analysis.ipynb #b09e2659
 def report_similarity(
     report: Report,  # where to write
     models: dict[str, MaskedAutoencoder],  # by name
@@ -741,7 +745,7 @@ def report_similarity(
             report.figure(f"{measure}_{part}", axes[0].figure)
     report.table("window_agreement", pd.DataFrame(agreements))
 
-
+# %% ../nbs/12_analysis.ipynb #5c92576b
 def report_reconstructions(
     report: Report,  # where to write
     models: dict[str, MaskedAutoencoder],  # by name
