@@ -241,7 +241,7 @@ def table_text(
                   plain_table(difference_table(paper_differences(table)), width)]
     return "\n\n".join(parts)
 
-# %% ../nbs/13_ablations.ipynb #56644e4b
+# %% ../nbs/13_ablations.ipynb #38d5e6f0
 def show_ablation(
     found: pd.DataFrame,  # columns setting, task, difference and ci95
     ax=None,  # where to draw; None makes a figure
@@ -253,8 +253,9 @@ def show_ablation(
     chosen = found[found.task == task]
     ax.errorbar(range(len(chosen)), chosen.difference, chosen.ci95, fmt="o", capsize=4, color="#0072B2")
     ax.axhline(0, color="0.5", linewidth=1)
-    ax.set_xticks(range(len(chosen)), [setting.split(" ")[0].replace("=", " ") for setting in chosen.setting])
-    ax.set(ylabel=f"MW-MAE - MAE, {task} (points)", title=title)
+    varied = [setting.split(" ")[0].split("=") if "=" in setting else ("", setting.replace(" ", "\n")) for setting in chosen.setting]
+    ax.set_xticks(range(len(chosen)), [value for _, value in varied])
+    ax.set(xlabel=varied[0][0], ylabel=f"MW-MAE - MAE, {task}", title=title)
     return ax
 
 # %% ../nbs/13_ablations.ipynb #6f3909a1

@@ -403,7 +403,7 @@ def push_to_hub(
         raise InputError(f"{name}: the hub did not take the model ({' '.join(str(error).split())})") from None
     return str(address)
 
-# %% ../nbs/05_checkpoint.ipynb #8b66d7e2
+# %% ../nbs/05_checkpoint.ipynb #c8ec14f1
 _MODEL_FILES = ["config.json", "model.safetensors", "README.md"]
 
 
@@ -418,6 +418,8 @@ def find_model(
             return found
         raise InputError(f"{name}: a run without a whole checkpoint")
     if path.exists():
+        if any(path.glob("checkpoint_*")):
+            raise InputError(f"{name}: a published checkpoint; turn it into a model folder first: mwmae_convert {name} MODEL_FOLDER")
         if not (path / "model.safetensors").is_file():
             raise InputError(f"{name}: neither a model folder, which holds model.safetensors, nor a run, which holds checkpoints")
         return path

@@ -10,7 +10,7 @@ __all__ = ['PIECE', 'SHORTEST', 'unit_count', 'cut_units', 'step_count', 'log_me
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'embed_into', 'choose_layers',
            'choose_device', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #c6e9b1e1
+# %% ../nbs/08_embed.ipynb #e736bc28
 import re
 import shutil
 import warnings
@@ -33,7 +33,7 @@ from tqdm import tqdm
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
 from .checkpoint import atomic_file, command, differing_settings, find_model, fingerprint, load_config, load_encoder, save_config
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
-from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, model_config
+from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, fill_gaps, model_config
 from .patches import patchify, unpatchify
 from .pretrain import newest_run
 
@@ -354,7 +354,7 @@ def show_embedding(
     below.legend(loc="upper center", ncols=components, fontsize=8)
     return above, below
 
-# %% ../nbs/08_embed.ipynb #3e4ab3a0
+# %% ../nbs/08_embed.ipynb #d2d94eef
 class Reconstruction(NamedTuple):
     "A sound's log-mel spectrogram, what was visible of it, and what a model made of that."
     original: Tensor  # (frames, mels)
@@ -376,10 +376,10 @@ def reconstruct(
     deviation, mean = torch.std_mean(original)
     units = torch.stack(list(cut_units((original - mean) / (deviation + 1e-8), shape.frames, shape.frames)))  # (u, unit, mels)
     noise = torch.rand(len(units), shape.patches, generator=torch.Generator().manual_seed(seed)).to(units)
-    result = model(units, noise)
-    hidden, patches = result.mask[..., None].bool(), patchify(units, shape.patch_size)
+    prediction, mask = fill_gaps(model, units, noise)
+    hidden, patches = mask[..., None].bool(), patchify(units, shape.patch_size)
     whole = lambda patches: unpatchify(patches, shape.patch_size, shape.grid).flatten(0, 1)[: len(original)] * (deviation + 1e-8) + mean
-    return Reconstruction(original, whole(patches.masked_fill(hidden, torch.nan)), whole(torch.where(hidden, result.prediction.to(patches), patches)))
+    return Reconstruction(original, whole(patches.masked_fill(hidden, torch.nan)), whole(torch.where(hidden, prediction.to(patches), patches)))
 
 
 def show_sound_reconstruction(

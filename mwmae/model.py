@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ENCODERS', 'PATCH_SIZES', 'DECODER_DEPTHS', 'MAEConfig', 'Block', 'with_cls', 'Encoder', 'decoder_attention',
-           'lecun_linear', 'Decoder', 'masked_loss', 'MAEOutput', 'MaskedAutoencoder', 'list_models', 'model_config',
-           'create_model', 'model_cost', 'show_reconstruction']
+           'lecun_linear', 'Decoder', 'masked_loss', 'MAEOutput', 'MaskedAutoencoder', 'fill_gaps', 'list_models',
+           'model_config', 'create_model', 'model_cost', 'show_reconstruction']
 
 # %% ../nbs/04_model.ipynb #f9d5c366
 import itertools
@@ -278,6 +278,24 @@ class MaskedAutoencoder(nn.Module):
         prediction = self.decoder(self.encoder(patches, masking.ids_keep), masking.ids_restore)
         losses = masked_loss(prediction, patches, masking.mask, config.norm_pix_loss)
         return MAEOutput(losses.mean(), losses, prediction, masking.mask)
+
+# %% ../nbs/04_model.ipynb #606e2bfa
+@torch.inference_mode()
+def fill_gaps(
+    model: MaskedAutoencoder,  # the model
+    spectrogram: Tensor,  # (b, frames, mels) standardised
+    noise: Tensor,  # (b, n) decides what is hidden
+    mask_ratio: float | None = None,  # share of the patches to hide; default: as in training
+) -> tuple[Tensor, Tensor]:  # (b, n, patch values) predictions of all patches, and (b, n) mask: 1 where hidden
+    "Hide patches and let the model fill the gaps; one trained with `norm_pix_loss` is told mean and deviation of each patch."
+    config = model.config
+    patches = patchify(spectrogram, config.patch_size)
+    masking = random_masking(noise, config.mask_ratio if mask_ratio is None else mask_ratio)
+    prediction = model.decoder(model.encoder(patches, masking.ids_keep), masking.ids_restore)
+    if config.norm_pix_loss:
+        variance, mean = torch.var_mean(patches, dim=-1, correction=0, keepdim=True)
+        prediction = prediction * (variance + 1e-6).sqrt() + mean
+    return prediction, masking.mask
 
 # %% ../nbs/04_model.ipynb #b76b2f71
 ENCODERS = {  # width, depth and heads of the Vision Transformers of Table 5
