@@ -10,14 +10,14 @@ __all__ = ['PAPER_TASKS', 'KIT_FILE', 'OVERALL', 'PRINTED', 'COLUMNS', 'COLOURS'
            'comparison_table', 'plain_table', 'markdown_table', 'report_text', 'show_scores', 'show_differences',
            'write_reports', 'make_reports', 'mwmae_report']
 
-# %% ../nbs/11_report.ipynb #8a5078c3
+# %% ../nbs/11_report.ipynb #cf3b43d9
 import json
 import math
 import re
 import shutil
+import textwrap
 from collections import defaultdict
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,7 +30,8 @@ from scipy import stats
 from .audio import InputError
 from .checkpoint import atomic_file, readable_errors
 from .corpus import walk_files
-from .probe import TaskResult, interval, load_result
+from .probe import GRIDS, TaskResult, interval, load_result
+from .tasks import KNOWN_TASKS, known_task
 
 # %% ../nbs/11_report.ipynb #c63b3c71
 def paper_table(
@@ -43,19 +44,16 @@ def paper_table(
         raise InputError(f"number: the paper's tables of scores are 4, 5, 6 and 7, found {number}")
     return tables[tables.table == number].reset_index(drop=True)
 
-# %% ../nbs/11_report.ipynb #2cca9dd2
-PAPER_TASKS = {
-    "BO": "beijing_opera*", "CD": "tfds_crema_d*", "ESC-50": "esc50*", "LC": "libricount*",
-    "Mri-S": "mridangam_stroke*", "Mri-T": "mridangam_tonic*", "NS-5h": "nsynth_pitch*-5h",
-    "SC-5h": "speech_commands*-5h", "F50K": "fsd50k*", "VL": "vox_lingua_top10*",
-}
+# %% ../nbs/11_report.ipynb #0cc70e53
+PAPER_TASKS = [known.abbreviation for known in KNOWN_TASKS if known.paper]
 
-# %% ../nbs/11_report.ipynb #fe28566f
+
 def short_name(
-    task: str,  # name of a task or of its folder
-) -> str:  # 'BO' and so on; a task that the paper does not use keeps its name
-    "The paper's abbreviation of a HEAR task."
-    return next((short for short, pattern in PAPER_TASKS.items() if fnmatch(task, pattern)), task)
+    task: str,  # name of a task's folder
+) -> str:  # 'BO' and so on; a task that is not of HEAR keeps its name
+    "What tables call a task."
+    known = known_task(task)
+    return known.abbreviation if known else task
 
 # %% ../nbs/11_report.ipynb #dfdbbb27
 KIT_FILE = "test.predicted-scores.json"
@@ -72,18 +70,15 @@ def kit_run(
     outer = run.parent.parent if run.parent.name == "runs" else run.parent
     return f"{outer.name} (kit)", int(numbered[1])
 
-# %% ../nbs/11_report.ipynb #dceb42d8
+# %% ../nbs/11_report.ipynb #7a67c2fd
 def kit_grid(
     point: dict,  # the kit's `hparams`: the winning grid point
-) -> str:  # 'paper', 'kit', or nothing where it may be either
-    "Say from which grid a winner comes, as far as it shows."
-    layers, rate, dropout = (point.get(name) for name in ("hidden_layers", "lr", "dropout"))
-    normal = "xavier_normal" in str(point.get("initialization"))
-    if (layers, rate, dropout, normal) == (1, 1e-4, 0.1, True):
-        return ""
-    if (layers, rate, dropout, normal) == (1, 1e-4, 0.25, True):
-        return "paper"
-    return "kit" if layers in (1, 2) and rate in (3.2e-3, 1e-3, 3.2e-4, 1e-4) and dropout == 0.1 else ""
+) -> str:  # 'paper', 'kit', or nothing where it does not show
+    "Say from which grid a winner comes."
+    start = re.search("xavier_(normal|uniform)", str(point.get("initialization")))  # the kit writes '<function xavier_normal_ at ...>'
+    won = (point.get("hidden_layers"), point.get("lr"), point.get("dropout"), start and start[0])
+    grids = [name for name, points in GRIDS.items() if won in [(p.hidden_layers, p.lr, p.dropout, p.initialization) for p in points]]
+    return grids[0] if len(grids) == 1 else ""
 
 # %% ../nbs/11_report.ipynb #f1ef02db
 def read_kit(
@@ -154,7 +149,7 @@ def collect_results(
         raise InputError(f"no results in {', '.join(map(str, paths))}; " + ("; ".join(skipped) or "expected files of mwmae_hear or of hear-eval-kit"))
     return results, skipped
 
-# %% ../nbs/11_report.ipynb #1f8846ca
+# %% ../nbs/11_report.ipynb #1e5e639a
 OVERALL, PRINTED = "s(m)", "s(m) as printed"  # what stands in the last columns
 COLUMNS = ["model", "grid", "task", "score", "seed", "value"]
 
@@ -177,9 +172,9 @@ def score_rows(
 
 
 def _task_order(tasks):
-    "The paper's tasks in its order, others after them by name, the overall score last."
-    last = [OVERALL, PRINTED]
-    known = [*PAPER_TASKS, *sorted(set(tasks) - {*PAPER_TASKS, *last}), *last]
+    "HEAR's tasks with the paper's first, others after them by name, the overall score last."
+    first, last = [known.abbreviation for known in KNOWN_TASKS], [OVERALL, PRINTED]
+    known = [*first, *sorted(set(tasks) - {*first, *last}), *last]
     return pd.Series(tasks).map(known.index)
 
 # %% ../nbs/11_report.ipynb #96d5449c
@@ -191,18 +186,18 @@ def summarise(
     half = lambda values: interval(list(values))[1] if len(values) > 1 else math.nan
     return groups.agg(mean="mean", ci95=half, seeds="size").reset_index()
 
-# %% ../nbs/11_report.ipynb #baf902a4
+# %% ../nbs/11_report.ipynb #5503abc6
 def paper_rows(
     number: int,  # 4, 5, 6 or 7
 ) -> pd.DataFrame:  # as `summarise` returns it
     "One of the paper's tables in the form of a summary."
     table = paper_table(number)
-    names = table.model + " " + table.setting + f" (Table {number})"
-    score = table.task.map({"NS-5h": "pitch_acc", "F50K": "mAP", OVERALL: OVERALL}).fillna("top1_acc")
+    names = "paper: " + table.model + " " + table.setting.str.split().str[0]
+    score = table.task.map({known.abbreviation: known.score for known in KNOWN_TASKS}).fillna(OVERALL)
     return pd.DataFrame({"model": names, "grid": "paper", "task": table.task.replace(OVERALL, PRINTED), "score": score,
                          "mean": table["mean"], "ci95": table.ci95, "seeds": 10})
 
-# %% ../nbs/11_report.ipynb #fa6c859b
+# %% ../nbs/11_report.ipynb #5c21fb49
 @dataclass
 class Reference:
     "The worst and the best score of every task over a set of models."
@@ -212,7 +207,7 @@ class Reference:
 
     def __str__(self):
         "Say what the set is."
-        return f"min and max of each of {len(self.low)} tasks ({', '.join(self.low.index)}) over {len(self.models)} models ({', '.join(self.models)})"
+        return f"min and max of every task ({', '.join(self.low.index)}) over {len(self.models)} models ({', '.join(self.models)})"
 
 # %% ../nbs/11_report.ipynb #2f763eac
 def make_reference(
@@ -324,13 +319,21 @@ class GridReport:
     notes: list[str]  # what has to be said beneath the table
     compared: pd.DataFrame | None = None  # as `compare_models` returns it
 
-# %% ../nbs/11_report.ipynb #2f7b7acd
+# %% ../nbs/11_report.ipynb #ed34d65a
 def _listed(names):
     "Names as part of a sentence."
     return ", ".join(map(str, names))
 
 
-def _notes(summary, grid):
+def _missing(summary, models):
+    "Which of `models` lacks which tasks."
+    tasks = summary.task.unique()
+    lacking = {model: tuple(task for task in tasks if task not in set(summary[summary.model == model].task)) for model in models}
+    alike = {gap: [model for model in models if lacking[model] == gap] for gap in dict.fromkeys(lacking.values()) if gap}
+    return "; ".join(f"{_listed(gap)} for {_listed(names)}" for gap, names in alike.items())
+
+
+def _notes(summary, grid, models):
     "What has to be said about the scores themselves."
     seeds, kinds = sorted(summary.seeds.unique()), summary.groupby("score", sort=False).task.unique()
     count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -338,15 +341,13 @@ def _notes(summary, grid):
              "Scores: " + "; ".join(f"{name} for {_listed(tasks)}" for name, tasks in kinds.items()) + "."]
     if seeds[0] == 1:
         notes.append("A score of one seed has no interval.")
-    wide = summary.pivot(index="model", columns="task", values="mean")
-    missing = [f"{task} for {_listed(wide.index[wide[task].isna()])}" for task in summary.task.unique() if wide[task].isna().any()]
-    if missing:
-        notes.append(f"Missing: {'; '.join(missing)}.")
+    if missing := _missing(summary, models):
+        notes.append(f"Missing: {missing}.")
     if grid == "unstated":
         notes.append("The files of hear-eval-kit do not show which grid chose these scores; --kit_grid says it.")
     return notes
 
-# %% ../nbs/11_report.ipynb #2a699a8d
+# %% ../nbs/11_report.ipynb #a8803f77
 def _reference(means, models, tasks):
     "The reference set of one table."
     unknown = [model for model in models if model not in means.index]
@@ -359,6 +360,9 @@ def _reference(means, models, tasks):
 
 def _with_overall(rows, summary, models):
     "s(m) of all models as further rows for seeds and for the summary, and what has to be said about it."
+    own = summary[summary.model.isin(rows.model)]
+    if len(own) and not common_tasks(summary):
+        summary = own  # the paper's rows share no task with them
     means, tasks = summary.pivot(index="model", columns="task", values="mean"), common_tasks(summary)
     try:
         reference = _reference(means.loc[summary.model.unique()], models, tasks)
@@ -369,14 +373,14 @@ def _with_overall(rows, summary, models):
     notes = [f"s(m): {reference}. Its interval is over seeds, with the reference held fixed."]
     if left_out:
         notes.append(f"Not part of s(m), since not all models have them: {_listed(left_out)}.")
-    known = overall_score(means, reference).drop(overall.model)
-    printed = known[known.index.str.contains("(Table", regex=False)].reset_index(name="mean")
-    no_seed = [model for model in known.index if model not in set(printed.model)]
+    known = overall_score(means, reference)
+    printed = known[~known.index.isin(rows.model)].reset_index(name="mean")  # of the paper
+    no_seed = [model for model in rows.model.unique() if model not in set(overall.model)]
     if no_seed:
         notes.append(f"s(m) is missing for {_listed(no_seed)}: no seed was run on all tasks.")
     return seeds, pd.concat([overall, printed.assign(grid="paper", task=OVERALL, score=OVERALL, seeds=10)]), notes
 
-# %% ../nbs/11_report.ipynb #447f7558
+# %% ../nbs/11_report.ipynb #67ea8064
 def grid_report(
     rows: pd.DataFrame,  # a line per seed, as `score_rows` makes them
     grid: str,  # the grid to report on
@@ -389,18 +393,19 @@ def grid_report(
     beside = paper_rows(paper) if paper and grid == "paper" else paper_rows(4).iloc[:0]
     scores = pd.concat([part for part in (summarise(rows), beside[beside.task != PRINTED]) if len(part)])
     seeds, overall, notes = _with_overall(rows, scores, list(reference))
-    notes = _notes(scores, grid) + notes
+    notes = _notes(scores, grid, list(rows.model.unique())) + notes
     if len(beside):
-        notes.append(f"Rows of Table {paper} are the paper's. They have no scores per seed, hence no interval of s(m) here; "
+        notes.append(f"The paper's rows are those of its Table {paper}. They have no scores per seed, hence no interval of s(m) here; "
                      "'s(m) as printed' refers to the paper's own reference set.")
     summary = pd.concat([part for part in (scores, overall, beside[beside.task == PRINTED]) if len(part)])
     models = list(pair) or list(rows.model.unique())
     compared = compare_models(pd.concat([rows, seeds]), *models) if len(models) == 2 else None
     return GridReport(grid, summary.reset_index(drop=True), notes, compared)
 
-# %% ../nbs/11_report.ipynb #8765a348
+# %% ../nbs/11_report.ipynb #8ec4132a
 def _number(mean, half):
     "A mean with its half-width, if it has one."
+    mean = round(mean, 1) + 0.0  # no minus before a zero
     return f"{mean:.1f}" if math.isnan(half) else f"{mean:.1f} ± {half:.1f}"
 
 
@@ -423,14 +428,15 @@ def comparison_table(
             "unpaired": ["" if math.isnan(h) else f"± {h:.1f}" for h in compared.ci95_unpaired], "common seeds": compared.pairs.astype(str)}
     return pd.DataFrame(text).set_axis(compared.task)
 
-# %% ../nbs/11_report.ipynb #aa8f7da3
+# %% ../nbs/11_report.ipynb #1f902378
 def plain_table(
     table: pd.DataFrame,  # cells of text
     width: int,  # characters to a line
 ) -> str:  # aligned columns
-    "A table for the terminal, turned on its side if it is too wide."
-    text = table.rename_axis(index=None, columns=None).to_string()
-    return text if len(text.split("\n", 1)[0]) <= width else table.T.rename_axis(index=None, columns=None).to_string()
+    "A table for the terminal, turned on its side or wrapped if it is too wide."
+    upright = table.rename_axis(index=None, columns=None)
+    wide, turned = (len(shape.to_string().split("\n", 1)[0]) for shape in (upright, upright.T))
+    return (upright if wide <= max(width, turned) else upright.T).to_string(line_width=width)
 
 
 def markdown_table(
@@ -464,7 +470,7 @@ def _style(i):
     "Colour and shape of the i-th model."
     return dict(color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linestyle="none", capsize=2, markersize=5)
 
-# %% ../nbs/11_report.ipynb #7112ca70
+# %% ../nbs/11_report.ipynb #ffe3f018
 def show_scores(
     summary: pd.DataFrame,  # as `summarise` returns it, of one grid
     columns: int = 6,  # panels side by side
@@ -481,7 +487,7 @@ def show_scores(
             mean, half = found.loc[model, ["mean", "ci95"]] if model in found.index else (math.nan, math.nan)
             ax.errorbar(i, mean, 0 if math.isnan(half) else half, label=model, **_style(i))
         ax.set(xticks=[], xlim=(-0.7, len(models) - 0.3))
-        ax.set_title(task, fontsize=9)
+        ax.set_title("\n".join(textwrap.wrap(task, 16)), fontsize=9)
         ax.tick_params(labelsize=8)
     for ax in axes[len(tasks):]:
         ax.set_axis_off()
