@@ -10,7 +10,7 @@ __all__ = ['atomic_file', 'atomic_folder', 'save_config', 'load_config', 'differ
            'find_model', 'from_pretrained', 'read_flax', 'flax_name', 'from_flax', 'flax_config', 'convert',
            'readable_errors', 'run_at_command_line', 'command', 'mwmae_convert']
 
-# %% ../nbs/05_checkpoint.ipynb #f2e267bd
+# %% ../nbs/05_checkpoint.ipynb #b18f403a
 import collections
 import dataclasses
 import json
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastcore.script import anno_parser, is_cli
+from fastcore.script import anno_parser
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
@@ -575,19 +575,15 @@ def convert(
     rest = ", ".join(f"{count} of {name}" for name, count in sorted(others.items()))
     return f"{found[-1]}: {len(tensors)} parameters written to {out}; not needed by a model: {rest or 'nothing'}"
 
-# %% ../nbs/05_checkpoint.ipynb #32582f23
+# %% ../nbs/05_checkpoint.ipynb #273bb54e
 @contextmanager
-def readable_errors(
-    command=None,  # a function made by `call_parse`: change nothing unless it runs at the command line; None: always do
-):
-    "At the command line, turn an `InputError` into one line and exit status 2, and Ctrl-C into exit status 130."
+def readable_errors():
+    "Turn an `InputError` into one line and exit status 2, and Ctrl-C into exit status 130."
     try:
         yield
-    except (InputError, KeyboardInterrupt) as error:
-        if command and not is_cli(command):
-            raise
-        if isinstance(error, KeyboardInterrupt):
-            sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except InputError as error:
         print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -14,7 +14,7 @@ __all__ = ['GRIDS', 'TRIED', 'SCORES', 'EVENT', 'EVENT_SCORES', 'LESS_IS_BETTER'
            'result_path', 'save_result', 'load_result', 'evaluate', 'interval', 'score_embeddings', 'checked_task',
            'hear_jobs', 'run_jobs', 'result_table', 'default_models', 'ready_jobs', 'hear', 'mwmae_hear']
 
-# %% ../nbs/10_probe.ipynb #a6ef1dab
+# %% ../nbs/10_probe.ipynb #c8ca3956
 import dataclasses
 import itertools
 import json
@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from fastcore.script import Param, call_parse
+from fastcore.script import Param
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.stats import t as student
@@ -42,7 +42,7 @@ from torch.optim.adam import adam
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import atomic_file, list_checkpoints, load_config, readable_errors
+from .checkpoint import atomic_file, command, list_checkpoints, load_config
 from .pretrain import PretrainConfig, newest_run
 from mwmae.tasks import (
     EmbeddedSplit, Task, check_task, describe_tasks, embed_task, find_tasks, make_builtin_tasks, open_hear_model, open_task, read_embedded,
@@ -1061,8 +1061,8 @@ def hear(
     return (f"per cent, mean of {seeds} seeds ± half-width of the 95 % interval, grid {name}\n{table}\n"
             + (f"skipped: {len(skipped)}, see above\n" if skipped else "") + f"more: mwmae_report {results}")
 
-# %% ../nbs/10_probe.ipynb #4ee8a338
-@call_parse
+# %% ../nbs/10_probe.ipynb #d11f1e76
+@command
 def mwmae_hear(
     tasks_dir: Param("Folder of HEAR tasks (folders or .tar.gz); default: four small built-in tasks", str, opt=False, nargs="?") = None,
     model: str = None,  # Model or run folder, name on the hub, HEAR module, random or logmel; several with commas; default: newest run and both baselines
@@ -1074,9 +1074,8 @@ def mwmae_hear(
     list: bool = False,  # Only list the tasks that are there, and those of HEAR that are missing
 ):
     "Score models on HEAR tasks: embed, probe with many seeds, print a table. Run again, it continues where it was."
-    with readable_errors(mwmae_hear):
-        if list:
-            print(describe_tasks(tasks_dir or "."))
-        else:
-            device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-            print(hear(tasks_dir, model, grid, seeds, out, embeddings, device))
+    if list:
+        print(describe_tasks(tasks_dir or "."))
+    else:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        print(hear(tasks_dir, model, grid, seeds, out, embeddings, device))

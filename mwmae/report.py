@@ -10,7 +10,7 @@ __all__ = ['PAPER_TASKS', 'KIT_FILE', 'OVERALL', 'PRINTED', 'COLUMNS', 'COLOURS'
            'comparison_table', 'plain_table', 'markdown_table', 'report_text', 'show_scores', 'show_differences',
            'write_reports', 'make_reports', 'mwmae_report']
 
-# %% ../nbs/11_report.ipynb #cf3b43d9
+# %% ../nbs/11_report.ipynb #91a1bc76
 import json
 import math
 import re
@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fastcore.script import Param, call_parse
+from fastcore.script import Param
 from matplotlib.figure import Figure
 from scipy import stats
 
 from .audio import InputError
-from .checkpoint import atomic_file, readable_errors
+from .checkpoint import atomic_file, command
 from .corpus import walk_files
 from .probe import GRIDS, TaskResult, interval, load_result
 from .tasks import KNOWN_TASKS, known_task
@@ -571,8 +571,8 @@ def make_reports(
     grids = sorted(rows.grid.unique()) + ["paper"] * (paper is not None and "paper" not in set(rows.grid))
     return [grid_report(rows, grid, reference, pair if both.get(grid, False) else (), paper) for grid in grids], skipped
 
-# %% ../nbs/11_report.ipynb #807a8b8f
-@call_parse
+# %% ../nbs/11_report.ipynb #7323b655
+@command
 def mwmae_report(
     paths: Param("Result files of mwmae_hear or hear-eval-kit, or folders to search", str, nargs="+"),
     out: str = "",  # Folder for report.md, CSV files and pictures; default: print only
@@ -582,9 +582,8 @@ def mwmae_report(
     kit_grid: str = "",  # Grid of hear-eval-kit's results (paper or kit), which its files do not always show
 ):
     "Tables of scores with intervals and overall score, one for each grid of the probe, and the comparison of two models."
-    with readable_errors(mwmae_report):
-        reports, skipped = make_reports(paths, reference or (), compare or (), paper, kit_grid)
-        width = shutil.get_terminal_size((120, 24)).columns
-        print("\n".join([*(report_text(report, width) for report in reports), *skipped]))
-        if out:
-            print(f"written to {out}: {_listed(write_reports(reports, skipped, out))}")
+    reports, skipped = make_reports(paths, reference or (), compare or (), paper, kit_grid)
+    width = shutil.get_terminal_size((120, 24)).columns
+    print("\n".join([*(report_text(report, width) for report in reports), *skipped]))
+    if out:
+        print(f"written to {out}: {_listed(write_reports(reports, skipped, out))}")
