@@ -99,8 +99,7 @@ def compare(n, patches, part, precision, rel_pos_bias, turns, clock) -> dict:
         torch.autograd.grad(out, [x, *attention.parameters()], gradient[out.dtype])
 
     gradient = {dtype: torch.randn(forward(plain, same).shape).to(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    call = lambda attention, x: attention(x)
-    forms = {"plain": (plain, same), "MHA": (call, same), "loop": (loop, ours), "ours": (call, ours)}
+    forms = {"plain": (plain, same), "MHA": (nn.Module.__call__, same), "loop": (loop, ours), "ours": (nn.Module.__call__, ours)}
     ms = medians({name: (lambda form=form: both(*form)) for name, form in forms.items()}, turns, clock)
     kept = {name: kept_megabytes(lambda: forward(*forms[name])) for name in ("plain", "loop", "ours")}
     return {"n": n, "heads": len(windows), "clips": len(x), "precision": precision, "part": part, "bias": rel_pos_bias,
@@ -147,7 +146,7 @@ def main(
                 for rel_pos_bias in (False, True)[: 1 + bias]:
                     rows.append(compare(n, patches, part, precision, rel_pos_bias, turns, CLOCKS[clock]) | facts)
                     print(pd.DataFrame(rows[-1:]).iloc[:, :-5].round(2).to_string(index=False, header=len(rows) == 1), flush=True)
-    pd.DataFrame(rows).round(3).to_csv(RESULTS / "attention.csv", index=False)
+                    pd.DataFrame(rows).round(3).to_csv(RESULTS / "attention.csv", index=False)
     rows = [row | facts for precision in precisions for row in single_windows(250, patches, precision, turns, CLOCKS[clock])]
     print(pd.DataFrame(rows).iloc[:, :-5].round(3).to_string(index=False))
     pd.DataFrame(rows).round(4).to_csv(RESULTS / "attention_windows.csv", index=False)

@@ -67,4 +67,4 @@ def main(
         for precision in precisions.split(","):
             rows.append(compare(encoder, patch_size, batch, precision, turns, CLOCKS[clock]) | facts)
             print(pd.DataFrame(rows[-1:]).iloc[:, :-5].round(2).to_string(index=False, header=len(rows) == 1), flush=True)
-    pd.DataFrame(rows).round(3).to_csv(Path(__file__).parent / "results" / "step.csv", index=False)
+            pd.DataFrame(rows).round(3).to_csv(Path(__file__).parent / "results" / "step.csv", index=False)
