@@ -171,7 +171,15 @@ def _forget_origins(message):
             for part in [value] if hasattr(value, "ListFields") else value:
                 _forget_origins(part)
 
-# %% ../nbs/09_export.ipynb #eaa057ea
+# %% ../nbs/09_export.ipynb #c0009aa7
+def _name_sizes(graph):
+    "Call the open sizes of a graph by words; those inside it are worked out again by whoever loads it."
+    del graph.value_info[:]
+    for value, names in zip([*graph.input, *graph.output], [("clips", "samples"), ("clips",), ("clips", "steps")]):
+        for size, name in zip(value.type.tensor_type.shape.dim, names):
+            size.dim_param = name
+
+# %% ../nbs/09_export.ipynb #dc53d21b
 def export_onnx(
     model: EmbeddingModel,  # the model
     path: str | Path,  # the file to write, by custom with the suffix .onnx
@@ -187,15 +195,18 @@ def export_onnx(
                                   input_names=["audio"], output_names=["scene", "timestamps"])
     message = graph.model_proto
     _forget_origins(message)
+    _name_sizes(message.graph)
     onnx.helper.set_model_props(message, {"mwmae": export_facts(model)})
     with atomic_file(path) as temporary:
         Path(temporary).write_bytes(message.SerializeToString())
 
-# %% ../nbs/09_export.ipynb #497f138d
+# %% ../nbs/09_export.ipynb #e6fd7e27
 def run_exported(
     path: str | Path,  # an exported file: ONNX if its suffix is .onnx, else a program
 ) -> tuple:  # a function from audio (n, samples) to (scene, timestamps), all numpy arrays; and what the file says of itself
-    "Open an exported file."
+    "Open an exported file. Raises `InputError` if it is not there."
+    if not Path(path).is_file():
+        raise InputError(f"{path}: there is no such file, expected an exported model")
     if Path(path).suffix == ".onnx":
         _, runtime = need_onnx()
         session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
