@@ -48,12 +48,16 @@ def open_sound(
     try:
         if hasattr(file, "seek"):
             file.seek(0)
-        return soundfile.SoundFile(file)
+        sound = soundfile.SoundFile(file)
     except (RuntimeError, TypeError) as error:
         reason = (str(error).partition(": ")[2] or str(error)).strip(" .")
         if "does not exist" in reason:  # the file does; this is how libsndfile's MP3 reader gives up
             reason = "format not recognised"
         raise InputError(f"{name}: not a sound file that can be read ({reason})") from None
+    if sound.format == "RAW":  # any bytes at all, taken for samples because of a suffix such as .au
+        sound.close()
+        raise InputError(f"{name}: not a sound file that can be read (format not recognised)")
+    return sound
 
 # %% ../nbs/00_audio.ipynb #d3882dc8
 def is_truncated(
@@ -61,10 +65,10 @@ def is_truncated(
 ) -> bool:  # whether its end is missing
     "Whether libsndfile found less in the file than its header promises."
     log = sound.extra_info
-    for promised, found in re.findall(r"(?:data|SSND|riff|Data Size)\s*: (\d+) \(should be (\d+)\)", log):
+    for promised, found in re.findall(r"(?:data|SSND|riff|Riff size|Data Size)\s*: (\d+) \(should be (\d+)\)", log):
         if int(found) < int(promised) < 2**31 - 2**16:
             return True
-    signs = ("lacks an end-of-stream bit", "without an End-Of-Stream flag", "Junk after the last page")
+    signs = ("lacks an end-of-stream bit", "without an End-Of-Stream flag", "Junk after the last page", "Seems to be a truncated file")
     return any(sign in log for sign in signs)
 
 # %% ../nbs/00_audio.ipynb #e10fae03
@@ -95,16 +99,19 @@ def resampling_ratio(
 
 # %% ../nbs/00_audio.ipynb #1b282dd6
 def _decode(sound, first, last, name):
-    "Samples `first` to `last` of an open file as a mono float32 array."
+    "Samples `first` to `last` of an open file as a mono float32 array; memory is taken as samples come, not as a header promises."
+    parts, missing = [], last - first
     try:
         sound.seek(first)
-        samples = sound.read(last - first, dtype="float32", always_2d=True)
+        while missing and len(part := sound.read(min(missing, 1 << 16), dtype="float32", always_2d=True)):
+            parts.append(part.mean(axis=1))
+            missing -= len(part)
     except RuntimeError as error:
         raise InputError(f"{name}: decoding stopped, the file is damaged or truncated ({str(error).strip(' .')})") from None
-    if len(samples) < last - first:
-        held, promised = (first + len(samples)) / sound.samplerate, sound.frames / sound.samplerate
+    if missing:
+        held, promised = (last - missing) / sound.samplerate, sound.frames / sound.samplerate
         raise InputError(f"{name}: truncated, it holds {held:.2f} s of the {promised:.2f} s that its header promises")
-    mono = samples.mean(axis=1)
+    mono = np.concatenate(parts)
     if not np.isfinite(mono).all():
         at = (first + int(np.flatnonzero(~np.isfinite(mono))[0])) / sound.samplerate
         raise InputError(f"{name}: holds NaN or infinity, first at {at:.3f} s; expected finite samples")
@@ -121,8 +128,13 @@ def read_audio(
     Raises `InputError` if the file is missing, empty, no sound, truncated or not finite, or if the part lies outside it.
     """
     name = sound_name(file)
+    if not np.isfinite([start * SAMPLE_RATE, (duration or 0) * SAMPLE_RATE]).all():
+        raise InputError(f"{name}: cannot read {duration} s from {start} s on, expected finite numbers")
     with open_sound(file) as sound:
-        up, down = resampling_ratio(sound.samplerate)
+        try:
+            up, down = resampling_ratio(sound.samplerate)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
         length = ceil(sound.frames * up / down)
         first = round(start * SAMPLE_RATE)
         last = length if duration is None else min(length, first + round(duration * SAMPLE_RATE))
@@ -137,8 +149,10 @@ def read_audio(
         head = max(0, first // up - margin)
         tail = min(sound.frames, (last // up + 1 + margin) * down)
         samples = torch.from_numpy(_decode(sound, head * down, tail, name))
-    samples = torchaudio.functional.resample(samples, down, up)
-    return samples[first - head * up : last - head * up]
+    samples = torchaudio.functional.resample(samples, down, up)[first - head * up : last - head * up]
+    if not torch.isfinite(samples).all():
+        raise InputError(f"{name}: too loud to be resampled, expected samples between -1 and 1")
+    return samples
 
 # %% ../nbs/00_audio.ipynb #232ec84f
 def play(

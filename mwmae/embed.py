@@ -98,7 +98,9 @@ def check_audio(
         raise InputError(f"audio is a {type(audio).__name__}, expected a torch tensor")
     if audio.ndim != dims:
         raise InputError(f"audio has shape {tuple(audio.shape)}, expected {'(clips, samples)' if dims == 2 else '(samples,)'}")
-    if not audio.is_floating_point():
+    if audio.layout != torch.strided or audio.is_meta:
+        raise InputError(f"audio is a tensor on {audio.device} with layout {audio.layout}, expected a dense one that holds values")
+    if not audio.is_floating_point() or audio.dtype.itemsize == 1:
         raise InputError(f"audio holds {audio.dtype}, expected floating-point samples between -1 and 1")
     if not audio.numel():
         raise InputError(f"audio has shape {tuple(audio.shape)}, expected at least one sample")

@@ -144,12 +144,12 @@ class Encoder(nn.Module):
         ids_keep: Tensor | None = None,  # (b, k) the visible ones; None: all
     ) -> Tensor:  # (b, k, width), after the class token if the model has one
         "Tokens of the visible patches, in the order of `ids_keep`."
-        positions = self.positions[-self.config.patches :].expand(len(patches), -1, -1)  # (b, n, width)
+        positions = self.positions[-self.config.patches :].expand(patches.shape[0], -1, -1)  # (b, n, width)
         if ids_keep is not None:
             patches, positions = keep_visible(patches, ids_keep), keep_visible(positions, ids_keep)
         tokens = self.patch_embed(patches) + positions
         if self.config.cls_token:
-            cls = (self.cls_token + self.positions[0]).expand(len(tokens), -1, -1)  # (b, 1, width)
+            cls = (self.cls_token + self.positions[0]).expand(tokens.shape[0], -1, -1)  # (b, 1, width)
             tokens = torch.cat([cls, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
