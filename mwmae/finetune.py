@@ -6,7 +6,7 @@
 __all__ = ['STRENGTHS', 'OWN_FILES', 'Labelled', 'labelled_sounds', 'check_labels', 'choose_held_out', 'Examples',
            'read_examples', 'choose_strength', 'fit_head', 'rate_groups', 'FinetuneConfig', 'training_batches',
            'train_step', 'score_examples', 'judge', 'fine_tune', 'check_out', 'held_out_answers', 'summary',
-           'show_confusion', 'card', 'open_examples', 'describe', 'finetune', 'mwmae_finetune']
+           'show_confusion', 'card', 'open_examples', 'learn', 'describe', 'finetune', 'mwmae_finetune']
 
 # %% ../nbs/09_finetune.ipynb #cfa81bc1
 import math
@@ -230,7 +230,7 @@ def rate_groups(
             groups.setdefault((layer, decayed), fresh)["params"].append(parameter)
     return list(groups.values())
 
-# %% ../nbs/09_finetune.ipynb #7ad5c5c3
+# %% ../nbs/09_finetune.ipynb #8b5f2a59
 @dataclass
 class FinetuneConfig:
     "Settings of a fine-tuning."
@@ -253,13 +253,13 @@ class FinetuneConfig:
     def __post_init__(self):
         if self.layers != "all" and not self.layers.isdecimal():
             raise InputError(f"--layers is {self.layers}, expected a number of blocks or all")
-        for name, least, most in (("held_out", 0.0, 1.0), ("decay", 0.0, 1.0), ("base_lr", 0.0, math.inf), ("epochs", 0, math.inf), ("batch", 0, math.inf)):
-            value = getattr(self, name)
-            if not (least < value <= most and (value < 1 or name != "held_out")):
-                raise InputError(f"--{name} is {value}, expected more than {least}" + (f" and at most {most}" if most == 1 and name == "decay" else ""))
-        if self.warmup < 0 or self.weight_decay < 0 or self.seed < 0:
-            raise InputError("--warmup, --weight_decay and --seed are at least 0")
-        EmbedConfig(pool=self.pool, precision=self.precision)
+        for name, fits, expected in (
+            ("held_out", 0 < self.held_out < 1, "more than 0 and less than 1"), ("decay", 0 < self.decay <= 1, "more than 0 and at most 1"),
+            ("epochs", self.epochs >= 1, "at least 1"), ("batch", self.batch >= 1, "at least 1"), ("base_lr", 0 < self.base_lr < math.inf, "more than 0"),
+            ("warmup", self.warmup >= 0, "at least 0"), ("weight_decay", self.weight_decay >= 0, "at least 0"), ("seed", self.seed >= 0, "at least 0")):
+            if not fits:
+                raise InputError(f"--{name} is {getattr(self, name)}, expected {expected}")
+        EmbedConfig(pool=self.pool, precision=self.precision)  # refuses what it does not know
 
 # %% ../nbs/09_finetune.ipynb #ea8a9945
 def training_batches(
@@ -352,7 +352,7 @@ def fine_tune(
     classifier.load_state_dict(kept)
     return history
 
-# %% ../nbs/09_finetune.ipynb #f9568495
+# %% ../nbs/09_finetune.ipynb #ed6088a8
 OWN_FILES = {"config.json", "model.safetensors", "labels.json", "README.md", "held_out.csv", "epochs.csv", "skipped.csv"}
 
 
@@ -360,9 +360,9 @@ def check_out(
     out: Path,  # where the classifier is to be written
 ):
     "Raise `InputError` if something else than a classifier is there, which writing would delete."
-    others = sorted(path.name for path in out.iterdir() if path.name not in OWN_FILES) if out.is_dir() else [out.name] * out.exists()
-    if others or (out.is_dir() and any(out.iterdir()) and not (out / "labels.json").is_file()):
-        raise InputError(f"{out}: is there and is no classifier{f' ({others[0]} lies in it)' if others else ''}; choose another folder with --out")
+    found = {path.name for path in out.iterdir()} if out.is_dir() else {out.name} if out.exists() else set()
+    if found - OWN_FILES or (found and "labels.json" not in found) or not out.name:
+        raise InputError(f"{out}: is there and is no classifier; choose another folder with --out")
 
 
 def held_out_answers(
@@ -456,7 +456,27 @@ def _report(skipped):
     if len(skipped) > 5:
         print(f"and {len(skipped) - 5} more, listed in skipped.csv")
 
-# %% ../nbs/09_finetune.ipynb #63883339
+# %% ../nbs/09_finetune.ipynb #cc734da8
+def learn(
+    classifier: Classifier,  # changed in place
+    train: Examples,  # what to learn from
+    held_out: Examples,  # what to check with
+    config: FinetuneConfig,  # settings
+) -> tuple[Tensor, str, list[dict]]:  # scores of the held-out sounds, what to say about it, and the epochs if there were any
+    "Fit the head, and then train what else is to learn."
+    strength, right = fit_head(classifier.head, train.scenes, train.targets(classifier.labels))
+    said = f"probe: C {strength:g}, {right:.0%} right in cross-validation"
+    if config.layers == "0":
+        with torch.no_grad():
+            return classifier.head(held_out.scenes.to(classifier.head.mean.device)).cpu(), said, []
+    history = fine_tune(classifier, train, held_out, config)
+    best = max(history, key=lambda row: (row["right"], -row["held_out_loss"]))
+    said += (f", {history[0]['right']:.0%} of the held out\n"
+             f"fine-tuned: loss {history[0]['loss']:.3f} before, {history[-1]['loss']:.3f} after; "
+             f"kept epoch {best['epoch']} of {len(history) - 1}, the best on the held-out sounds")
+    return score_examples(classifier, held_out), said, history
+
+
 def describe(
     train: Examples,  # to learn from
     held_out: Examples,  # to check with
@@ -468,7 +488,7 @@ def describe(
     return (f"learning from {len(train.names)} sounds: {count(train)}\n"
             f"held out, {chosen}: {len(held_out.names)} ({count(held_out)})")
 
-
+# %% ../nbs/09_finetune.ipynb #98e7f542
 def finetune(
     config: FinetuneConfig,  # settings
     out: Path,  # model folder to write
@@ -483,21 +503,14 @@ def finetune(
     train, held_out, skipped = open_examples(config, embedder)
     print(describe(train, held_out, config), flush=True)
     classifier = Classifier(embedder, sorted(set(train.labels))).to(choose_device(device))
-    strength, right = fit_head(classifier.head, train.scenes, train.targets(classifier.labels))
-    said, files = f"probe: C {strength:g}, {right:.0%} right in cross-validation", {}
-    if config.layers == "0":
-        with torch.no_grad():
-            scores = classifier.head(held_out.scenes.to(classifier.head.mean.device)).cpu()
-    else:
-        history = fine_tune(classifier, train, held_out, config)
-        scores, best = score_examples(classifier, held_out), min(history, key=lambda row: (-row["right"], row["held_out_loss"]))
-        said += (f", {history[0]['right']:.0%} of the held out\nfine-tuned: loss {history[0]['loss']:.3f} before, {history[-1]['loss']:.3f} after; "
-                 f"kept epoch {best['epoch']} of {len(history) - 1}, the best on the held-out sounds")
-        files["epochs.csv"] = pd.DataFrame(history).to_csv(index=False)
+    scores, said, history = learn(classifier, train, held_out, config)
     answers = held_out_answers(classifier, held_out, scores)
     result = f"{said}\n{summary(answers)}"
-    files |= {"held_out.csv": answers.to_csv(index=False), "skipped.csv": pd.DataFrame(skipped, columns=["name", "reason"]).to_csv(index=False),
-              "README.md": card(classifier, config, training_facts(source), result, out.name)}
+    tables = {"held_out": answers, "skipped": pd.DataFrame(skipped, columns=["name", "reason"])}
+    if history:
+        tables["epochs"] = pd.DataFrame(history)
+    files = {f"{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
+    files["README.md"] = card(classifier, config, training_facts(source), result, out.name)
     save_classifier(classifier, out, files)
     return f"{result}\nsaved: {out}\nnext:  mwmae_embed SOUNDS --model {out} --classify"
 
