@@ -421,7 +421,7 @@ def card(
     text = model_card(classifier.embedder.encoder.config, title, facts, licence="unknown", notes=notes)
     return text.replace("pipeline_tag: feature-extraction", "pipeline_tag: audio-classification")
 
-# %% ../nbs/09_finetune.ipynb #889034b0
+# %% ../nbs/09_finetune.ipynb #4e9a7d33
 def open_examples(
     config: FinetuneConfig,  # settings
     embedder: EmbeddingModel,  # what embeds sounds
@@ -432,8 +432,9 @@ def open_examples(
     check_labels([label for _, label in sounds], config.sounds, fewest)
     checks = labelled_sounds(config.valid) if config.valid else []
     place = lambda item: (os.path.realpath(item.sound.path), item.sound.offset, item.sound.row)
+    known = set(map(place, sounds)) if checks else set()
     for item in checks:
-        if place(item) in set(map(place, sounds)):
+        if place(item) in known:
             raise InputError(f"{item.sound.path}: is in {config.sounds} and in {config.valid}, expected sounds that are not learnt from")
     examples, skipped = read_examples(sounds, embedder, keep)
     _report(skipped)
