@@ -6,7 +6,8 @@ Forward and backward pass, for as many clips as make up `patches` patches. 'core
 layer that makes queries, keys and values to the joined heads; 'layer' has the two linear layers as well. 'plain' is
 PyTorch's `scaled_dot_product_attention` with as many heads, 'MHA' the library's own plain attention. All take turns in
 one process, and medians count. Kept memory is what autograd keeps for the backward pass, parameters left out. With
-`--clock cpu --threads 1` the time is that of the processor, which other programs on the machine disturb less.
+`--clock cpu --threads 1` the time is that of the processor, which other programs on the machine disturb less; with
+several threads on a busy machine, set OMP_WAIT_POLICY=passive.
 
 Results go to benchmarks/results/attention.csv, and those of single windows to attention_windows.csv.
 """
