@@ -143,6 +143,9 @@ def check_main_job(checks: Checks) -> None:
     checks.step("killed and resumed, the same bytes", "python", str(checks.project / "tools" / "kill_test.py"), "--kills", "2", folder=checks.work)
     refuses(checks, "a folder that is not there", "mwmae_pretrain", "--data", "nowhere")
     refuses(checks, "a model that is not there", "mwmae_pretrain", "--model", "vit")
+    refuses(checks, "an option that is not there", "mwmae_pretrain", "--nonsense", "3")
+    refuses(checks, "a number that is none", "mwmae_pretrain", "--epochs", "three")
+    refuses(checks, "arguments that are missing", "mwmae_prepare")
 
 
 def main() -> None:

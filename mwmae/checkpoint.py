@@ -8,9 +8,9 @@ __all__ = ['atomic_file', 'atomic_folder', 'save_config', 'load_config', 'differ
            'restore_optimizer', 'fingerprint', 'save_checkpoint', 'list_checkpoints', 'check_checkpoint',
            'newest_checkpoint', 'load_checkpoint', 'training_facts', 'model_card', 'save_pretrained', 'push_to_hub',
            'find_model', 'from_pretrained', 'read_flax', 'flax_name', 'from_flax', 'flax_config', 'convert',
-           'readable_errors', 'mwmae_convert']
+           'readable_errors', 'run_at_command_line', 'command', 'mwmae_convert']
 
-# %% ../nbs/05_checkpoint.ipynb #cbe13af6
+# %% ../nbs/05_checkpoint.ipynb #f2e267bd
 import collections
 import dataclasses
 import json
@@ -20,12 +20,14 @@ import shutil
 import sys
 import zlib
 from contextlib import contextmanager
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastcore.script import call_parse, is_cli
+from fastcore.script import anno_parser, is_cli
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
@@ -257,7 +259,7 @@ def fingerprint(
             checksum, size = zlib.crc32(block, checksum), size + len(block)
     return [size, checksum]
 
-# %% ../nbs/05_checkpoint.ipynb #b12631a2
+# %% ../nbs/05_checkpoint.ipynb #7a6a9b15
 def save_checkpoint(
     folder: str | Path,  # the folder of the run's checkpoints
     model: MaskedAutoencoder,  # the model
@@ -265,15 +267,16 @@ def save_checkpoint(
     state: dict,  # plain values to go on from; 'step' names the checkpoint
     keep: int | None = None,  # how many of the latest to keep; None keeps all
 ) -> Path:  # the checkpoint's folder
-    "Write a checkpoint, whole or not at all, and then delete the oldest beyond `keep`."
+    "Write a checkpoint, whole or not at all, and then delete the oldest beyond `keep` and what killed runs left."
     path = Path(folder) / f"{state['step']:08d}"
     with atomic_folder(path) as temporary:
         _write_model(model, temporary)
         save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
         files = {file.name: fingerprint(file) for file in sorted(temporary.iterdir())}
         (temporary / "state.json").write_text(json.dumps({**state, "files": files}, indent=2) + "\n")
-    for old in list_checkpoints(folder)[: -keep if keep else 0]:
-        shutil.rmtree(old)
+    half_written = Path(folder).glob(".*")  # by runs that were killed
+    for old in [*half_written, *list_checkpoints(folder)[: -keep if keep else 0]]:
+        shutil.rmtree(old, ignore_errors=True)
     return path
 
 
@@ -400,7 +403,7 @@ def push_to_hub(
         raise InputError(f"{name}: the hub did not take the model ({' '.join(str(error).split())})") from None
     return str(address)
 
-# %% ../nbs/05_checkpoint.ipynb #8b66d7e2
+# %% ../nbs/05_checkpoint.ipynb #c8ec14f1
 _MODEL_FILES = ["config.json", "model.safetensors", "README.md"]
 
 
@@ -415,6 +418,8 @@ def find_model(
             return found
         raise InputError(f"{name}: a run without a whole checkpoint")
     if path.exists():
+        if any(path.glob("checkpoint_*")):
+            raise InputError(f"{name}: a published checkpoint; turn it into a model folder first: mwmae_convert {name} MODEL_FOLDER")
         if not (path / "model.safetensors").is_file():
             raise InputError(f"{name}: neither a model folder, which holds model.safetensors, nor a run, which holds checkpoints")
         return path
@@ -570,31 +575,59 @@ def convert(
     rest = ", ".join(f"{count} of {name}" for name, count in sorted(others.items()))
     return f"{found[-1]}: {len(tensors)} parameters written to {out}; not needed by a model: {rest or 'nothing'}"
 
-# %% ../nbs/05_checkpoint.ipynb #185334ad
+# %% ../nbs/05_checkpoint.ipynb #32582f23
 @contextmanager
 def readable_errors(
-    command,  # the function that is the command
+    command=None,  # a function made by `call_parse`: change nothing unless it runs at the command line; None: always do
 ):
     "At the command line, turn an `InputError` into one line and exit status 2, and Ctrl-C into exit status 130."
     try:
         yield
-    except InputError as error:
-        if not is_cli(command):
+    except (InputError, KeyboardInterrupt) as error:
+        if command and not is_cli(command):
             raise
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(130)
         print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        if not is_cli(command):
-            raise
-        sys.exit(130)
 
-# %% ../nbs/05_checkpoint.ipynb #7ec8a0eb
-@call_parse
+# %% ../nbs/05_checkpoint.ipynb #56a475a3
+def run_at_command_line(
+    func,  # the function; the comments of its parameters are the help
+):
+    "Call `func` with the arguments of the command line. Whatever is wrong with them, or with what they name, is one line and exit status 2."
+    parser = anno_parser(func, prog=Path(sys.argv[0]).stem)
+    parser.error = lambda message: parser.exit(2, f"{parser.prog}: {message} ({parser.prog} --help lists all options)\n")
+    given = vars(parser.parse_args())
+    with readable_errors():
+        return func(**{name: value for name, value in given.items() if name in signature(func).parameters})
+
+# %% ../nbs/05_checkpoint.ipynb #924dcd8d
+def _is_script(frame):
+    "Whether `frame` runs the body of a script; a cell of a notebook is none."
+    code = frame.f_code
+    return frame.f_globals.get("__name__") == "__main__" and code.co_name == "<module>" and Path(code.co_filename).is_file()
+
+# %% ../nbs/05_checkpoint.ipynb #026fa7de
+def command(
+    func,  # a function whose parameters all have a comment
+):  # the same function, that reads the command line if a script calls it without arguments
+    "Make a function a console command. In a module that is run as a script (`python -m`), it runs at once."
+    @wraps(func)
+    def called(*args, **kwargs):
+        "Read the command line only for a script."
+        if args or kwargs or not _is_script(sys._getframe(1)):
+            return func(*args, **kwargs)
+        return run_at_command_line(func)
+
+    return run_at_command_line(func) if _is_script(sys._getframe(1)) else called
+
+# %% ../nbs/05_checkpoint.ipynb #2fbc4c0b
+@command
 def mwmae_convert(
     checkpoint_dir: str,  # Folder of a published checkpoint: checkpoint_<step> and config.json
     out: str,  # Model folder to write
     encoder_heads: int = None,  # Heads of the encoder; default: those of the paper's encoder of the same width
 ):
     "Turn the published JAX weights into a model folder that this library loads."
-    with readable_errors(mwmae_convert):
-        print(convert(checkpoint_dir, out, encoder_heads))
+    print(convert(checkpoint_dir, out, encoder_heads))

@@ -11,14 +11,14 @@ __all__ = ['SOUND_SUFFIXES', 'BLOCK', 'CLIP', 'LONG_FILE', 'STRETCH', 'SOURCE', 
            'prepare', 'prepare_samples', 'ClipIndex', 'reflected', 'SpectrogramStore', 'crop_samples', 'SoundFiles',
            'split_held_out', 'CropDataset', 'mwmae_prepare']
 
-# %% ../nbs/06_corpus.ipynb #d4826072
+# %% ../nbs/06_corpus.ipynb #522360aa
 import csv
 import fcntl
 import hashlib
 import io
-import multiprocessing
 import os
 import signal
+import sys
 import tarfile
 import threading
 from collections import deque
@@ -38,13 +38,12 @@ import numpy as np
 import soundfile
 import torch
 from fastcore.basics import patch
-from fastcore.script import call_parse
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, read_audio, resampling_ratio, sound_info
-from .checkpoint import atomic_file, load_config, readable_errors, save_config
+from .checkpoint import atomic_file, command, load_config, save_config
 
 # %% ../nbs/06_corpus.ipynb #f401976f
 _RAW = {".raw", ".mat4", ".mat5"}  # no header that says what they hold
@@ -87,7 +86,7 @@ class Sound(NamedTuple):
     row: int = -1  # its row in a Parquet table; -1 for anything else
     problem: str = ""  # why it cannot be read, where that is known before trying
 
-# %% ../nbs/06_corpus.ipynb #8cbf2579
+# %% ../nbs/06_corpus.ipynb #b6f508c0
 class FileWindow(io.RawIOBase):
     "A stretch of a file that reads like a file of its own."
 
@@ -120,10 +119,9 @@ class FileWindow(io.RawIOBase):
     def readinto(self, buffer):
         "Fill `buffer`, but not with what lies behind the window."
         self.file.seek(self.offset + self.position)
-        data = self.file.read(max(0, min(len(buffer), self.size - self.position)))
-        buffer[: len(data)] = data
-        self.position += len(data)
-        return len(data)
+        count = self.file.readinto(memoryview(buffer)[: max(0, self.size - self.position)])
+        self.position += count
+        return count
 
     def close(self):
         "Close the file below as well."
@@ -497,13 +495,19 @@ def _in_this_process(batches, work):
     finally:
         torch.set_num_threads(threads)
 
-# %% ../nbs/06_corpus.ipynb #f90e9284
+# %% ../nbs/06_corpus.ipynb #52277a33
+def _cores():
+    "How many cores this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+# %% ../nbs/06_corpus.ipynb #24155dbe
 def analyse_all(
     batches: Iterator[list[Stretch]],  # the work, see `plan`
     work,  # function of a batch that returns the analyses of its stretches
-    workers: int,  # number of processes; 1 works in this one
+    workers: int | None = None,  # number of processes; 1 works in this one, None takes all cores
 ) -> Iterator[list[Analysis]]:  # for each batch, in order
     "Analyse batches on `workers` processes, a bounded number of them at a time, and return results in order."
+    workers = workers or _cores()
     if workers <= 1:
         yield from _in_this_process(batches, work)
         return
@@ -779,28 +783,24 @@ def _report(writer, added):
     used = int((np.load(folder / "sources.npy")["clips"] > 0).sum())
     return Prepared(folder, state.clips, state.samples / SAMPLE_RATE / 3600, used, added, skipped)
 
-# %% ../nbs/06_corpus.ipynb #52277a33
-def _cores():
-    "How many cores this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-# %% ../nbs/06_corpus.ipynb #6e74aa28
+# %% ../nbs/06_corpus.ipynb #7aec5777
 def _fill(writer, sounds, workers):
     "Analyse sounds and add them to a store, showing how far it is."
     work = partial(_analyse_batch, clip_seconds=writer.state.clip_seconds, spectrograms=writer.state.spectrograms)
     batches = plan(sounds, writer.state.clip_seconds)
     ahead = list(islice(batches, 2))  # a single batch needs no pool
-    workers = (workers or _cores()) if len(ahead) > 1 else 1
+    workers = workers if len(ahead) > 1 else 1
     begin, before = monotonic(), writer.state.samples
+    layout = "preparing {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
     with closing(analyse_all(chain(ahead, batches), work, workers)) as results, tqdm(
-        total=len(sounds), unit=" sounds", desc="preparing", disable=None
+        total=len(sounds), bar_format=layout, dynamic_ncols=True, disable=None
     ) as bar:
         for analyses in results:
             for analysis in analyses:
                 writer.add(analysis)
                 bar.update(analysis.stretch.ends)
             seconds = (writer.state.samples - before) / SAMPLE_RATE
-            bar.set_postfix_str(f"{seconds / 3600:.2f} h, {seconds / (monotonic() - begin):.0f}x real time", refresh=False)
+            bar.set_postfix_str(f"{seconds / 3600:.2f} h read, {seconds / (monotonic() - begin):.0f}x real time", refresh=False)
 
 # %% ../nbs/06_corpus.ipynb #189cd8f1
 def prepare(
@@ -1092,8 +1092,8 @@ class CropDataset(Dataset):
         noise = torch.from_numpy(random.random(self.patches, dtype=np.float32))
         return {"index": clip, "spectrogram": self.corpus.crop(clip, start, self.frames), "noise": noise}
 
-# %% ../nbs/06_corpus.ipynb #fd1769e3
-@call_parse
+# %% ../nbs/06_corpus.ipynb #c8987ee7
+@command
 def mwmae_prepare(
     source: str,  # Folder of sounds, manifest (.csv or .parquet with a column path), tar archive, or Parquet file with audio
     store: str,  # Folder of the store to make or to bring up to date
@@ -1101,8 +1101,8 @@ def mwmae_prepare(
     workers: int = 0,  # Number of processes; 0 takes all cores
 ):
     "Make a spectrogram store for mwmae_pretrain. Run again, it continues where it was, and adds what is new in SOURCE."
-    with readable_errors(mwmae_prepare):
-        try:
-            print(prepare(source, store, clip_seconds, workers or None))
-        except KeyboardInterrupt:
-            raise InputError(f"interrupted; the same command continues {store}") from None
+    try:
+        print(prepare(source, store, clip_seconds, workers or None))
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command continues {store}", file=sys.stderr)
+        raise

@@ -11,7 +11,7 @@ __all__ = ['PIECE', 'SHORTEST', 'CLASS_COLUMNS', 'unit_count', 'cut_units', 'ste
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'best_labels', 'read_classes',
            'write_classes', 'embed_into', 'choose_layers', 'choose_device', 'open_embedder', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #673ef217
+# %% ../nbs/08_embed.ipynb #b3e235d1
 import re
 import shutil
 import warnings
@@ -28,17 +28,17 @@ import numpy as np
 import pandas as pd
 import torch
 from fastcore.basics import chunked, patch
-from fastcore.script import Param, call_parse
+from fastcore.script import Param
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
 from .checkpoint import (
-    atomic_file, atomic_folder, differing_settings, find_model, fingerprint, load_config, load_encoder, load_tensors, load_weights,
-    readable_errors, save_config)
+    atomic_file, atomic_folder, command, differing_settings, find_model, fingerprint, load_config, load_encoder, load_tensors,
+    load_weights, save_config)
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
-from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, model_config
+from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, fill_gaps, model_config
 from .patches import patchify, unpatchify
 from .pretrain import newest_run
 
@@ -335,7 +335,7 @@ def get_scene_embeddings(
     "Embed clips of equal length as a whole. Raises `InputError` for what is not sound."
     return model(audio)
 
-# %% ../nbs/08_embed.ipynb #027b48f3
+# %% ../nbs/08_embed.ipynb #78a03e9c
 @torch.no_grad()
 def show_embedding(
     audio: Tensor,  # (samples,) sound at 16 kHz
@@ -355,10 +355,11 @@ def show_embedding(
     for i, values in enumerate((centred @ directions.T).T):
         below.plot(seconds, values, label=f"component {i + 1}")
     below.set(xlabel="time (s)", ylabel="embedding")
-    below.legend(loc="upper right", fontsize=8)
+    below.margins(x=0, y=0.25)
+    below.legend(loc="upper center", ncols=components, fontsize=8)
     return above, below
 
-# %% ../nbs/08_embed.ipynb #3e4ab3a0
+# %% ../nbs/08_embed.ipynb #d2d94eef
 class Reconstruction(NamedTuple):
     "A sound's log-mel spectrogram, what was visible of it, and what a model made of that."
     original: Tensor  # (frames, mels)
@@ -380,10 +381,10 @@ def reconstruct(
     deviation, mean = torch.std_mean(original)
     units = torch.stack(list(cut_units((original - mean) / (deviation + 1e-8), shape.frames, shape.frames)))  # (u, unit, mels)
     noise = torch.rand(len(units), shape.patches, generator=torch.Generator().manual_seed(seed)).to(units)
-    result = model(units, noise)
-    hidden, patches = result.mask[..., None].bool(), patchify(units, shape.patch_size)
+    prediction, mask = fill_gaps(model, units, noise)
+    hidden, patches = mask[..., None].bool(), patchify(units, shape.patch_size)
     whole = lambda patches: unpatchify(patches, shape.patch_size, shape.grid).flatten(0, 1)[: len(original)] * (deviation + 1e-8) + mean
-    return Reconstruction(original, whole(patches.masked_fill(hidden, torch.nan)), whole(torch.where(hidden, result.prediction.to(patches), patches)))
+    return Reconstruction(original, whole(patches.masked_fill(hidden, torch.nan)), whole(torch.where(hidden, prediction.to(patches), patches)))
 
 
 def show_sound_reconstruction(
@@ -754,8 +755,8 @@ def open_embedder(
     classifier = load_classifier(folder, **options)
     return classifier.embedder, classifier
 
-# %% ../nbs/08_embed.ipynb #eb1e0b02
-@call_parse
+# %% ../nbs/08_embed.ipynb #4f571c4e
+@command
 def mwmae_embed(
     sounds: Param("Sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
     out: str = "embeddings",  # Folder to fill: one .npy for each sound, and what could not be read in skipped.csv
@@ -771,12 +772,11 @@ def mwmae_embed(
     device: str = None,  # Where to compute, such as cpu or cuda:1; default: a GPU if there is one
 ):
     "Embed sounds with a pre-trained encoder, or name them. Run again, it embeds only what is not there yet."
-    with readable_errors(mwmae_embed):
-        folder = find_model(model or newest_run(Path("runs")))
-        embedder, classifier = open_embedder(
-            folder, classify, timestamps, table, layers, pool, overlap=overlap, precision=precision, batch=batch)
-        config, found = embedder.config, named_sounds(sounds)
-        checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
-        run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, overlap, precision, classify)
-        (classifier or embedder).to(choose_device(device))
-        print(embed_into(Path(out), found, embedder, run, classifier))
+    folder = find_model(model or newest_run(Path("runs")))
+    embedder, classifier = open_embedder(
+        folder, classify, timestamps, table, layers, pool, overlap=overlap, precision=precision, batch=batch)
+    config, found = embedder.config, named_sounds(sounds)
+    checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
+    run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, overlap, precision, classify)
+    (classifier or embedder).to(choose_device(device))
+    print(embed_into(Path(out), found, embedder, run, classifier))

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ENCODERS', 'PATCH_SIZES', 'DECODER_DEPTHS', 'MAEConfig', 'Block', 'with_cls', 'Encoder', 'decoder_attention',
-           'lecun_linear', 'Decoder', 'masked_loss', 'MAEOutput', 'MaskedAutoencoder', 'list_models', 'model_config',
-           'create_model', 'model_cost', 'show_reconstruction']
+           'lecun_linear', 'Decoder', 'masked_loss', 'MAEOutput', 'MaskedAutoencoder', 'fill_gaps', 'list_models',
+           'model_config', 'create_model', 'model_cost', 'show_reconstruction']
 
-# %% ../nbs/04_model.ipynb #97f495fc
+# %% ../nbs/04_model.ipynb #f9d5c366
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import NamedTuple
 
@@ -279,7 +279,25 @@ class MaskedAutoencoder(nn.Module):
         losses = masked_loss(prediction, patches, masking.mask, config.norm_pix_loss)
         return MAEOutput(losses.mean(), losses, prediction, masking.mask)
 
-# %% ../nbs/04_model.ipynb #8f2aad7d
+# %% ../nbs/04_model.ipynb #606e2bfa
+@torch.inference_mode()
+def fill_gaps(
+    model: MaskedAutoencoder,  # the model
+    spectrogram: Tensor,  # (b, frames, mels) standardised
+    noise: Tensor,  # (b, n) decides what is hidden
+    mask_ratio: float | None = None,  # share of the patches to hide; default: as in training
+) -> tuple[Tensor, Tensor]:  # (b, n, patch values) predictions of all patches, and (b, n) mask: 1 where hidden
+    "Hide patches and let the model fill the gaps; one trained with `norm_pix_loss` is told mean and deviation of each patch."
+    config = model.config
+    patches = patchify(spectrogram, config.patch_size)
+    masking = random_masking(noise, config.mask_ratio if mask_ratio is None else mask_ratio)
+    prediction = model.decoder(model.encoder(patches, masking.ids_keep), masking.ids_restore)
+    if config.norm_pix_loss:
+        variance, mean = torch.var_mean(patches, dim=-1, correction=0, keepdim=True)
+        prediction = prediction * (variance + 1e-6).sqrt() + mean
+    return prediction, masking.mask
+
+# %% ../nbs/04_model.ipynb #b76b2f71
 ENCODERS = {  # width, depth and heads of the Vision Transformers of Table 5
     "nano": (192, 4, 3),  # not of the paper
     "tiny": (192, 12, 3),
@@ -298,12 +316,12 @@ def list_models(
 ) -> list[str]:  # names, smallest encoders first
     "Names of the models that `create_model` knows."
     names = []
-    for encoder, patch in itertools.product(ENCODERS, PATCH_SIZES):
+    for encoder, size in itertools.product(ENCODERS, PATCH_SIZES):
         for depth in (4,) if encoder == "nano" else DECODER_DEPTHS:
-            names += [f"{kind}_{encoder}_{patch}" + (f"_d{depth}" if depth != 4 else "") for kind in ("mwmae", "mae")]
+            names += [f"{kind}_{encoder}_{size}" + (f"_d{depth}" if depth != 4 else "") for kind in ("mwmae", "mae")]
     return [name for name in names if fnmatch(name, pattern)]
 
-# %% ../nbs/04_model.ipynb #5a871d0b
+# %% ../nbs/04_model.ipynb #acd03656
 def model_config(
     name: str,  # a name of `list_models`
     **overrides,  # settings of `MAEConfig` that differ
@@ -311,9 +329,9 @@ def model_config(
     "Settings of a named model. Raises `InputError` for a name that is not in `list_models`, or settings that do not fit."
     if name not in list_models():
         raise InputError(f"model {name!r} is unknown, expected a name such as 'mwmae_base_4x16' (mwmae.model.list_models lists all)")
-    kind, encoder, patch, *depth = name.split("_")
+    kind, encoder, size, *depth = name.split("_")
     width, blocks, heads = ENCODERS[encoder]
-    patch_frames, patch_mels = map(int, patch.split("x"))
+    patch_frames, patch_mels = map(int, size.split("x"))
     settings = dict(
         encoder_width=width, encoder_depth=blocks, encoder_heads=heads, patch_frames=patch_frames, patch_mels=patch_mels,
         decoder_depth=int(depth[0][1:]) if depth else 4, multi_window=kind == "mwmae", cls_token=kind == "mae",
