@@ -8,7 +8,7 @@ __all__ = ['STRENGTHS', 'OWN_FILES', 'Labelled', 'labelled_sounds', 'check_label
            'train_step', 'score_examples', 'judge', 'fine_tune', 'check_out', 'held_out_answers', 'summary',
            'show_confusion', 'card', 'open_examples', 'learn', 'describe', 'finetune', 'mwmae_finetune']
 
-# %% ../nbs/09_finetune.ipynb #cfa81bc1
+# %% ../nbs/09_finetune.ipynb #c4e057e8
 import math
 import os
 import warnings
@@ -24,7 +24,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from fastcore.basics import chunked
-from fastcore.script import call_parse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -32,7 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import find_model, load_encoder, model_card, readable_errors, training_facts
+from .checkpoint import command, find_model, load_encoder, model_card, training_facts
 from .corpus import Sound, failure_reason, list_sounds, quiet_decoders
 from .embed import (
     Classifier, ClassifierHead, EmbedConfig, EmbeddingModel, best_labels, choose_device, save_classifier, sound_spectrogram)
@@ -515,8 +514,8 @@ def finetune(
     save_classifier(classifier, out, files)
     return f"{result}\nsaved: {out}\nnext:  mwmae_embed SOUNDS --model {out} --classify"
 
-# %% ../nbs/09_finetune.ipynb #18a8067a
-@call_parse
+# %% ../nbs/09_finetune.ipynb #0df5afab
+@command
 def mwmae_finetune(
     sounds: str,  # Folder whose folders are labels (SOUNDS/dog/1.wav), or a table .csv with the columns path and label
     model: str = None,  # Model folder, run folder, or owner/name on the hub; default: the run in runs/ that was begun last
@@ -538,6 +537,5 @@ def mwmae_finetune(
 ):
     "Teach a pre-trained model the labels of some sounds; mwmae_embed --classify then names others."
     given = {name: value for name, value in locals().items() if name not in ("out", "model", "device")}
-    with readable_errors(mwmae_finetune):
-        config = FinetuneConfig(model=str(model or newest_run(Path("runs"))), **given)
-        print(finetune(config, Path(out), device))
+    config = FinetuneConfig(model=str(model or newest_run(Path("runs"))), **given)
+    print(finetune(config, Path(out), device))
