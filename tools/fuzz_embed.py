@@ -28,7 +28,7 @@ from mwmae.model import MaskedAutoencoder, model_config
 KINDS = "file", "array"  # even and odd numbers
 LIMIT = 10  # seconds that one case may take
 DTYPES = [torch.float64, torch.float16, torch.bfloat16, torch.int16, torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn]
-FORMATS = {"wav": ("WAV", ["PCM_16", "PCM_U8", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM"]), "flac": ("FLAC", ["PCM_16", "PCM_24"]),
+FORMATS = {"wav": ("WAV", ["PCM_16", "PCM_U8", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "ALAW"]), "flac": ("FLAC", ["PCM_16", "PCM_24"]),
            "ogg": ("OGG", ["VORBIS", "OPUS"]), "mp3": ("MP3", ["MPEG_LAYER_III"]), "aiff": ("AIFF", ["PCM_16", "FLOAT"]), "au": ("AU", ["PCM_16"]),
            "w64": ("W64", ["PCM_16"]), "caf": ("CAF", ["PCM_16"]), "rf64": ("RF64", ["PCM_16"]), "voc": ("VOC", ["PCM_16"])}
 
