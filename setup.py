@@ -10,7 +10,7 @@ settings = config["DEFAULT"]
 
 STATUSES = {"1": "1 - Planning", "2": "2 - Pre-Alpha", "3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
-EXTRAS = {name: settings[f"{name}_requirements"].split() for name in ("parquet", "convert")}
+EXTRAS = {name: settings[f"{name}_requirements"].split() for name in ("parquet", "convert", "onnx")}
 
 setup(
     name=settings["lib_name"],

@@ -128,6 +128,19 @@ def refuses(checks: Checks, name: str, *command: str) -> None:
     checks.report(f"{name}: one sentence", "Traceback" not in log and len(log.splitlines()) == 1, log)
 
 
+def check_evaluation(checks: Checks, sounds: str) -> None:
+    "What one does with a run: embed, evaluate, report; and malformed input does no harm."
+    checks.step("mwmae_embed", "mwmae_embed", sounds, "--out", "embeddings", folder=checks.work)
+    again = checks.step("mwmae_embed again", "mwmae_embed", sounds, "--out", "embeddings", folder=checks.work)
+    checks.report("nothing is embedded twice", "sounds embedded, 0 of them by this run" in again, again)
+    checks.step("mwmae_hear", "mwmae_hear", "--seeds", "2", folder=checks.work)
+    table = checks.step("mwmae_report", "mwmae_report", "hear/results", folder=checks.work)
+    checks.report("the report has an overall score", "s(m)" in table and "logmel" in table, table)
+    checks.step("malformed sounds do no harm", "python", str(checks.project / "tools" / "fuzz_embed.py"), "--cases", "60", folder=checks.work)
+    refuses(checks, "no sounds to embed", "mwmae_embed", "nowhere")
+    refuses(checks, "a table that is not there", "mwmae_ablate", "8")
+
+
 def check_main_job(checks: Checks) -> None:
     "The two ways to pre-train, a run that is continued, and bad input."
     sounds = str(checks.project / "nbs" / "sounds")
@@ -141,6 +154,7 @@ def check_main_job(checks: Checks) -> None:
         shutil.rmtree(left)
     checks.step("mwmae_pretrain --resume", "mwmae_pretrain", "--resume", "--out", "own/run", folder=checks.work)
     checks.step("killed and resumed, the same bytes", "python", str(checks.project / "tools" / "kill_test.py"), "--kills", "2", folder=checks.work)
+    check_evaluation(checks, sounds)
     refuses(checks, "a folder that is not there", "mwmae_pretrain", "--data", "nowhere")
     refuses(checks, "a model that is not there", "mwmae_pretrain", "--model", "vit")
     refuses(checks, "an option that is not there", "mwmae_pretrain", "--nonsense", "3")

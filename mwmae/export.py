@@ -7,7 +7,7 @@ __all__ = ['fourier_filters', 'ConvLogMel', 'standardise_exactly', 'mirrored_pos
            'export_facts', 'export_program', 'need_onnx', 'export_onnx', 'run_exported', 'largest_difference',
            'mwmae_export']
 
-# %% ../nbs/09_export.ipynb #3a6f005e
+# %% ../nbs/09_export.ipynb #981245c3
 import copy
 import json
 import math
@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastcore.script import call_parse
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as tracing
 
 from . import __version__
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE
-from .checkpoint import atomic_file, find_model, load_encoder, readable_errors
+from .checkpoint import atomic_file, command, find_model, load_encoder
 from .embed import SHORTEST, EmbedConfig, EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings
 
 # %% ../nbs/09_export.ipynb #a79c541c
@@ -231,8 +230,8 @@ def largest_difference(
         differences += [np.abs(a - b.numpy()).max() for a, b in zip(run(audio.numpy()), expected)]
     return float(max(differences))
 
-# %% ../nbs/09_export.ipynb #45f6e804
-@call_parse
+# %% ../nbs/09_export.ipynb #9057ce25
+@command
 def mwmae_export(
     model: str,  # Model folder, run folder, or owner/name on the hub
     out: str,  # File to write; its suffix should be .onnx, or .pt2 for a program
@@ -241,15 +240,14 @@ def mwmae_export(
     pool: str = "mean",  # A whole sound is the mean of its steps, their max, or mean+max side by side
 ):
     "Write a model, with its spectrogram, as one file that takes sound and gives embeddings."
-    with readable_errors(mwmae_export):
-        formats = {"onnx": (export_onnx, ".onnx"), "program": (export_program, ".pt2")}
-        if format not in formats:
-            raise InputError(f"--format is {format!r}, expected onnx or program")
-        export, suffix = formats[format]
-        if Path(out).suffix != suffix:
-            raise InputError(f"{out}: expected a file name that ends in {suffix} for --format {format}")
-        encoder = load_encoder(find_model(model))
-        embedder = EmbeddingModel(encoder, EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool)).eval()
-        export(embedder, out)
-        print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB; scene embeddings of {embedder.scene_embedding_size} values, "
-              f"timestamp embeddings of {embedder.timestamp_embedding_size}; at most {largest_difference(out, embedder):.0e} from the model")
+    formats = {"onnx": (export_onnx, ".onnx"), "program": (export_program, ".pt2")}
+    if format not in formats:
+        raise InputError(f"--format is {format!r}, expected onnx or program")
+    export, suffix = formats[format]
+    if Path(out).suffix != suffix:
+        raise InputError(f"{out}: expected a file name that ends in {suffix} for --format {format}")
+    encoder = load_encoder(find_model(model))
+    embedder = EmbeddingModel(encoder, EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool)).eval()
+    export(embedder, out)
+    print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB; scene embeddings of {embedder.scene_embedding_size} values, "
+          f"timestamp embeddings of {embedder.timestamp_embedding_size}; at most {largest_difference(out, embedder):.0e} from the model")
