@@ -651,7 +651,7 @@ def predict(
         outputs.append(torch.baddbmm(w[f"{i}.bias"][:, None], h, w[f"{i}.weight"].transpose(1, 2)))
     return torch.cat(outputs, 1)
 
-# %% ../nbs/10_probe.ipynb #6c9bc522
+# %% ../nbs/10_probe.ipynb #078a321f
 @dataclass
 class Trained:
     "What came of a run."
@@ -661,7 +661,7 @@ class Trained:
     curve: list[float] = dataclasses.field(default_factory=list)  # all validations
     test: dict = dataclasses.field(default_factory=dict)  # test scores by name
 
-
+# %% ../nbs/10_probe.ipynb #6a0d33f6
 def train_group(
     task: Task,  # the task
     runs: list[tuple[list[int], ProbeConfig]],  # key and point of each run; all of one shape, in the order of their learning rates
@@ -748,7 +748,7 @@ def group_runs(
         groups += [same[a:b] for a, b in itertools.pairwise(bounds)]
     return groups
 
-# %% ../nbs/10_probe.ipynb #cb31f9e5
+# %% ../nbs/10_probe.ipynb #80f03f54
 def train_runs(
     task: Task,  # the task
     runs: list[tuple[list[int], ProbeConfig]],  # key and point of each
@@ -764,12 +764,14 @@ def train_runs(
     found = {}
 
     def work(group):
+        "Train a group and keep what came of it."
         for i, run in zip(group, train_group(task, [runs[i] for i in group], train, valid, test)):
             found[i] = run
         if progress is not None:
             progress.update(len(group))
 
     def begin():
+        "Give each thread of the pool its share of the cores."
         torch.set_num_threads(threads // workers)
 
     try:
