@@ -403,8 +403,8 @@ def push_to_hub(
         raise InputError(f"{name}: the hub did not take the model ({' '.join(str(error).split())})") from None
     return str(address)
 
-# %% ../nbs/05_checkpoint.ipynb #c8ec14f1
-_MODEL_FILES = ["config.json", "model.safetensors", "README.md"]
+# %% ../nbs/05_checkpoint.ipynb #f549a6d5
+_MODEL_FILES = ["config.json", "model.safetensors", "README.md", "labels.json"]  # the last for classifiers alone
 
 
 def find_model(
