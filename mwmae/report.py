@@ -8,7 +8,7 @@ __all__ = ['PAPER_TASKS', 'KIT_FILE', 'OVERALL', 'PRINTED', 'COLUMNS', 'COLOURS'
            'paper_rows', 'Reference', 'make_reference', 'overall_score', 'overall_rows', 'common_tasks',
            'unpaired_half_width', 'compare_models', 'compare_printed', 'GridReport', 'grid_report', 'report_table',
            'comparison_table', 'plain_table', 'markdown_table', 'report_text', 'show_scores', 'show_differences',
-           'write_reports', 'make_reports', 'mwmae_report']
+           'card_scores', 'write_reports', 'make_reports', 'mwmae_report']
 
 # %% ../nbs/11_report.ipynb #91a1bc76
 import json
@@ -517,6 +517,17 @@ def show_differences(
     if len(comparisons) > 1:
         ax.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.2), frameon=False)
     return ax
+
+# %% ../nbs/11_report.ipynb #a7f0a3c8
+def card_scores(
+    results: list[TaskResult],  # results of one model
+) -> list[dict]:  # task, score, mean, half_width, grid and seeds of each, as `model_card` takes them
+    "Scores for a model card. Raises `InputError` if the results are of several models."
+    models = sorted({result.model for result in results})
+    if len(models) > 1:
+        raise InputError(f"results: of the models {', '.join(models)}, expected those of one")
+    return [dict(task=r.task, score=r.score, mean=interval(r.test)[0], half_width=interval(r.test)[1], grid=r.grid, seeds=len(r.seeds))
+            for r in results]
 
 # %% ../nbs/11_report.ipynb #5cc8a966
 def _save_figure(axes, path):
