@@ -10,7 +10,7 @@ __all__ = ['BUILTIN_CLIPS', 'COLUMNS', 'HELD_OUT_SEED', 'STOPPING', 'PretrainCon
            'pretrain', 'compare_settings', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'last_words',
            'begin_run', 'run_command', 'window_list', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #edb476f8
+# %% ../nbs/07_pretrain.ipynb #087a688c
 import contextlib
 import importlib.util
 import io
@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from fastcore.basics import patch
 from torch import Tensor
@@ -392,7 +393,7 @@ def speed_up(
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     return torch.compile(model) if config.compile else model
 
-# %% ../nbs/07_pretrain.ipynb #e46c9981
+# %% ../nbs/07_pretrain.ipynb #35f0fee5
 HELD_OUT_SEED = 2**31 - 1  # crops and masks of held-out clips are the same in every run
 
 
@@ -407,6 +408,7 @@ class Run:
     ):
         self.config, self.folder, self.corpus = config, Path(folder), corpus
         precision = {"fp32": "no", "bf16": "bf16"}[config.precision]
+        AcceleratorState._reset_state()  # so that a second run in one process may have another precision
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(), mixed_precision=precision, log_with=config.tracker, project_dir=folder)
         shape = config.model_config()
