@@ -40,6 +40,8 @@ LOOK = r"""async () => {
   while (walk.nextNode())
     if (!walk.currentNode.parentElement.closest("pre, code, script, style, .katex, svg")) prose.push(walk.currentNode.data);
   const raw = prose.join("").match(/\\\(|\\\[|\$[^\s$][^$\n]*\$/g) || [];
+  const marks = [...document.querySelectorAll("main p, main li, main td, main th, main figcaption")].map(e => e.innerText)
+    .flatMap(t => t.match(/.{0,30}\]\([^\s)]+\)|:::.*|.{0,20}\{#[^\s}]+\}|@(fig|eq|sec|tbl)-\w+/g) || []);
   const scroll = [...document.querySelectorAll(".katex-display")].filter(e => e.scrollWidth > e.clientWidth + 1);
   const code = [...document.querySelectorAll("main pre")].map(e => e.textContent).join("\n");
   const players = [];
@@ -57,6 +59,7 @@ LOOK = r"""async () => {
   return {
     title: document.title,
     raw,
+    marks,
     formulas: document.querySelectorAll("main .katex").length,
     wrong: [...document.querySelectorAll(".katex-error")].map(e => e.textContent),
     long: scroll.map(e => e.querySelector("annotation").textContent.slice(0, 60)),
@@ -178,6 +181,7 @@ class Browse:
         self.check(not self.events, "; ".join(dict.fromkeys(self.events)))
         self.check(look["title"], "no title")
         self.check(not look["raw"], f"formulas as they were typed: {look['raw'][:3]}")
+        self.check(not look["marks"], f"Markdown as it was typed: {look['marks'][:3]}")
         self.check(not look["wrong"], f"formulas that KaTeX refuses: {look['wrong'][:3]}")
         self.check(look["formulas"] >= formulas, f"{look['formulas']} formulas are typeset, the notebook has {formulas}")
         self.check(not look["long"], f"formulas wider than the page: {look['long'][:3]}")
@@ -267,7 +271,7 @@ def find_browser(
     install: bool,  # install Debian's Chromium if there is none
 ) -> str:  # path of the program
     "Chromium as the system has it; exit 1 if there is none."
-    if install and not any(map(shutil.which, BROWSERS)):
+    if install and not any(map(shutil.which, BROWSERS)) and shutil.which("apt-get"):
         for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]):
             subprocess.run(["apt-get", *command], check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
