@@ -108,9 +108,10 @@ def check_notebooks(checks: Checks) -> None:
 
 
 def check_site(checks: Checks) -> None:
-    "The site builds without Quarto, and all its links lead somewhere."
+    "The site builds without Quarto, all its links lead somewhere, and a browser shows what it should."
     checks.step("the site builds", "python", "tools/build_site.py")
     checks.step("links of the site", "python", "tools/check_site.py")
+    checks.step("the site in a browser", "python", "tools/browse_site.py", "--install")
 
 
 def check_commands(checks: Checks) -> None:
