@@ -43,7 +43,7 @@ def write_row(name, row):
     path = RESULTS / name
     first = not path.exists()
     with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, row)
+        writer = csv.DictWriter(file, row, lineterminator="\n")
         if first:
             writer.writeheader()
         writer.writerow(row)
