@@ -11,9 +11,7 @@ several threads on a busy machine, set OMP_WAIT_POLICY=passive.
 
 Results go to benchmarks/results/attention.csv, and those of single windows to attention_windows.csv.
 """
-import datetime
 import statistics
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -22,16 +20,10 @@ import torch.nn.functional as F
 from fastcore.script import call_parse
 from torch import nn
 
+from machine import CLOCKS, facts
 from mwmae.attention import MultiHeadAttention, MultiWindowAttention, group_attention, head_width, multi_window_loop, window_sizes
 
 RESULTS = Path(__file__).parent / "results"
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-
-
-def cpu_model() -> str:
-    "The processor's name."
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def heads_of(
@@ -138,16 +130,15 @@ def main(
     clock: str = "wall",  # 'wall', or 'cpu' for the time of the processor
 ):
     "Print two tables, and write them to benchmarks/results/."
-    torch.set_num_threads(threads)
-    facts = {"clock": clock, "threads": threads, "torch": torch.__version__, "cpu": cpu_model(), "date": datetime.date.today().isoformat()}
+    about = facts(clock, threads)
     rows, precisions = [], precisions.split(",")
     for part in parts.split(","):
         for n in map(int, lengths.split(",")):
             for precision in precisions:
                 for rel_pos_bias in (False, True)[: 1 + bias]:
-                    rows.append(compare(n, patches, part, precision, rel_pos_bias, turns, CLOCKS[clock]) | facts)
+                    rows.append(compare(n, patches, part, precision, rel_pos_bias, turns, CLOCKS[clock]) | about)
                     print(pd.DataFrame(rows[-1:]).iloc[:, :-5].round(2).to_string(index=False, header=len(rows) == 1), flush=True)
                     pd.DataFrame(rows).round(3).to_csv(RESULTS / "attention.csv", index=False)
-    rows = [row | facts for precision in precisions for row in single_windows(250, patches, precision, turns, CLOCKS[clock])]
+    rows = [row | about for precision in precisions for row in single_windows(250, patches, precision, turns, CLOCKS[clock])]
     print(pd.DataFrame(rows).iloc[:, :-5].round(3).to_string(index=False))
     pd.DataFrame(rows).round(4).to_csv(RESULTS / "attention_windows.csv", index=False)

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from fastcore.script import call_parse
 
+from machine import cpu_model
 from mwmae.audio import InputError
 from mwmae.checkpoint import atomic_file
 from mwmae.probe import evaluate, interval
@@ -30,12 +31,6 @@ from mwmae.tasks import read_embedded
 
 RESULTS = Path(__file__).parent / "results"
 KIT_GRIDS = {"paper": "mwmae", "kit": "kit"}
-
-
-def cpu_model() -> str:
-    "The processor's name."
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def write_row(name, row):

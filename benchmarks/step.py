@@ -5,24 +5,15 @@
 A step is forward, backward and AdamW. Both models take turns in one process, and the median over the turns counts. With
 `--clock cpu --threads 1` the time is that of the processor, which other programs on the machine disturb less.
 """
-import datetime
 import statistics
-import time
 from pathlib import Path
 
 import pandas as pd
 import torch
 from fastcore.script import call_parse
 
+from machine import CLOCKS, facts
 from mwmae.model import PATCH_SIZES, create_model
-
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-
-
-def cpu_model() -> str:
-    "The processor's name."
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def step(model, optimiser, clips, half) -> None:
@@ -60,11 +51,10 @@ def main(
     clock: str = "wall",  # 'wall', or 'cpu' for the time of the processor
 ):
     "Print a table, and write it to benchmarks/results/step.csv."
-    torch.set_num_threads(threads)
-    facts = {"clock": clock, "threads": threads, "torch": torch.__version__, "cpu": cpu_model(), "date": datetime.date.today().isoformat()}
+    about = facts(clock, threads)
     rows = []
     for patch_size in patch_sizes.split(","):
         for precision in precisions.split(","):
-            rows.append(compare(encoder, patch_size, batch, precision, turns, CLOCKS[clock]) | facts)
+            rows.append(compare(encoder, patch_size, batch, precision, turns, CLOCKS[clock]) | about)
             print(pd.DataFrame(rows[-1:]).iloc[:, :-5].round(2).to_string(index=False, header=len(rows) == 1), flush=True)
             pd.DataFrame(rows).round(3).to_csv(Path(__file__).parent / "results" / "step.csv", index=False)

@@ -21,15 +21,10 @@ import numpy as np
 import torch
 from fastcore.script import call_parse
 
+from machine import cpu_model
 from mwmae.corpus import CropDataset, SoundFiles, SpectrogramStore, prepare
 
 RESULTS = Path(__file__).parent / "results" / "store.csv"
-
-
-def cpu_model() -> str:
-    "The processor's name."
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _draw(corpus, dataset, seconds, seed, barrier, counts):
