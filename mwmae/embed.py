@@ -11,7 +11,7 @@ __all__ = ['PIECE', 'SHORTEST', 'CLASS_COLUMNS', 'unit_count', 'cut_units', 'ste
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'best_labels', 'read_classes',
            'write_classes', 'embed_into', 'choose_layers', 'choose_device', 'open_embedder', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #715b1b1a
+# %% ../nbs/08_embed.ipynb #7caa487f
 import re
 import shutil
 import warnings
@@ -34,9 +34,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
-from mwmae.checkpoint import (
-    atomic_file, atomic_folder, command, differing_settings, find_model, fingerprint, load_config, load_encoder, load_tensors, load_weights,
-    save_config)
+from .checkpoint import (
+    atomic_file, atomic_folder, command, differing_settings, find_model, fingerprint,
+    load_config, load_encoder, load_tensors, load_weights, save_config)
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
 from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, fill_gaps, model_config
 from .patches import patchify, unpatchify

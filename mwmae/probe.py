@@ -14,7 +14,7 @@ __all__ = ['GRIDS', 'TRIED', 'SCORES', 'EVENT', 'EVENT_SCORES', 'LESS_IS_BETTER'
            'result_path', 'save_result', 'load_result', 'evaluate', 'interval', 'score_embeddings', 'checked_task',
            'hear_jobs', 'run_jobs', 'result_table', 'default_models', 'ready_jobs', 'hear', 'mwmae_hear']
 
-# %% ../nbs/10_probe.ipynb #c8ca3956
+# %% ../nbs/10_probe.ipynb #9dc8e038
 import dataclasses
 import itertools
 import json
@@ -44,9 +44,9 @@ from tqdm import tqdm
 from .audio import InputError
 from .checkpoint import atomic_file, command, list_checkpoints, load_config
 from .pretrain import PretrainConfig, newest_run
-from mwmae.tasks import (
-    EmbeddedSplit, Task, check_task, describe_tasks, embed_task, find_tasks, make_builtin_tasks, open_hear_model, open_task, read_embedded,
-    read_task)
+from .tasks import (
+    EmbeddedSplit, Task, check_task, describe_tasks, embed_task, find_tasks,
+    make_builtin_tasks, open_hear_model, open_task, read_embedded, read_task)
 
 # %% ../nbs/10_probe.ipynb #6dfcb591
 @dataclass(frozen=True)
