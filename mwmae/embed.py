@@ -11,10 +11,9 @@ __all__ = ['PIECE', 'SHORTEST', 'CLASS_COLUMNS', 'unit_count', 'cut_units', 'ste
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'best_labels', 'read_classes',
            'write_classes', 'embed_into', 'choose_layers', 'choose_device', 'open_embedder', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #7caa487f
+# %% ../nbs/08_embed.ipynb #ca09fcfd
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, groupby
@@ -35,12 +34,12 @@ from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
 from .checkpoint import (
-    atomic_file, atomic_folder, command, differing_settings, find_model, fingerprint,
+    PACKAGED, atomic_file, atomic_folder, command, differing_settings, find_model, fingerprint,
     load_config, load_encoder, load_tensors, load_weights, save_config)
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
 from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, fill_gaps, model_config
 from .patches import patchify, unpatchify
-from .pretrain import newest_run
+from .pretrain import default_model
 
 # %% ../nbs/08_embed.ipynb #24ccf9f1
 def unit_count(
@@ -286,18 +285,13 @@ def spectrograms(
     at_once = max(1, PIECE * 160 // audio.shape[-1])
     return [clip for part in audio.split(at_once) for clip in embedding_input(part, self.log_mel)]
 
-# %% ../nbs/08_embed.ipynb #787db3f7
+# %% ../nbs/08_embed.ipynb #7fc0a39c
 def load_model(
-    model_file_path: str | Path = "",  # a model folder, a run folder, or owner/name on the hub; default: an untrained encoder
+    model_file_path: str | Path = "",  # a model folder, a run folder, or owner/name on the hub; default: the packaged model
     **options,  # settings of `EmbedConfig`
 ) -> EmbeddingModel:  # in evaluation mode, on the CPU
     "Load a model for embedding. Raises `InputError` if there is no such model."
-    if model_file_path:
-        encoder = load_encoder(find_model(model_file_path))
-    else:
-        warnings.warn("no model was named: the embeddings come from an encoder with random weights")
-        encoder = untrained_encoder("mwmae_tiny_4x16")
-    return EmbeddingModel(encoder, EmbedConfig(**options)).eval()
+    return EmbeddingModel(load_encoder(find_model(model_file_path or PACKAGED)), EmbedConfig(**options)).eval()
 
 
 def untrained_encoder(
@@ -757,12 +751,12 @@ def open_embedder(
     classifier = load_classifier(folder, **options)
     return classifier.embedder, classifier
 
-# %% ../nbs/08_embed.ipynb #4f571c4e
+# %% ../nbs/08_embed.ipynb #e0b3ba95
 @command
 def mwmae_embed(
     sounds: Param("Sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
     out: str = "embeddings",  # Folder to fill: one .npy for each sound, and what could not be read in skipped.csv
-    model: str = None,  # Model folder, run folder, or owner/name on the hub; default: the run in runs/ that was begun last
+    model: str = None,  # Model folder, run folder, owner/name on the hub, or packaged; default: the run in runs/ begun last, without any the packaged model
     timestamps: bool = False,  # One embedding for every 40 ms instead of one for the whole sound
     table: bool = False,  # Write one table, embeddings.parquet, in place of a file for each sound
     classify: bool = False,  # Write labels in place of embeddings, classes.csv, with a model from mwmae_finetune
@@ -774,11 +768,13 @@ def mwmae_embed(
     device: str = None,  # Where to compute, such as cpu or cuda:1; default: a GPU if there is one
 ):
     "Embed sounds with a pre-trained encoder, or name them. Run again, it embeds only what is not there yet."
-    folder = find_model(model or newest_run(Path("runs")))
+    folder = find_model(model or default_model())
     embedder, classifier = open_embedder(
         folder, classify, timestamps, table, layers, pool, overlap=overlap, precision=precision, batch=batch)
     config, found = embedder.config, named_sounds(sounds)
     checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
     run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, overlap, precision, classify)
     (classifier or embedder).to(choose_device(device))
+    if not model:
+        print(f"model: {default_model()}")
     print(embed_into(Path(out), found, embedder, run, classifier))

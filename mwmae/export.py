@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['fourier_filters', 'ConvLogMel', 'standardise_exactly', 'mirrored_positions', 'ExportableModel', 'trace',
            'export_facts', 'export_program', 'need_onnx', 'export_onnx', 'run_exported', 'largest_difference',
-           'mwmae_export']
+           'write_folder', 'mwmae_export']
 
-# %% ../nbs/09_export.ipynb #981245c3
+# %% ../nbs/09_export.ipynb #8ea17bc1
 import copy
 import json
 import math
@@ -24,7 +24,7 @@ from torch.fx.experimental import _config as tracing
 
 from . import __version__
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE
-from .checkpoint import atomic_file, command, find_model, load_encoder
+from .checkpoint import atomic_file, command, find_model, load_encoder, share_encoder
 from .embed import SHORTEST, EmbedConfig, EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings
 
 # %% ../nbs/09_export.ipynb #a79c541c
@@ -230,19 +230,47 @@ def largest_difference(
         differences += [np.abs(a - b.numpy()).max() for a, b in zip(run(audio.numpy()), expected)]
     return float(max(differences))
 
-# %% ../nbs/09_export.ipynb #9057ce25
+# %% ../nbs/09_export.ipynb #adb67b48
+def write_folder(
+    model: str,  # as `find_model` understands it
+    out: str,  # model folder to write
+    notes: str | None,  # Markdown file for the end of the card
+    layers: str | None,  # has to be None
+    pool: str,  # has to be 'mean'
+    **card,  # title and licence for the card; None: its defaults
+) -> str:  # what was written
+    "Write an encoder as a model folder. Raises `InputError` for what a folder cannot hold, and if `out` is something else."
+    if layers or pool != "mean":
+        raise InputError("--layers and --pool are chosen when a model folder is used, expected neither with --format folder")
+    if notes and not Path(notes).is_file():
+        raise InputError(f"--notes {notes}: there is no such file, expected Markdown")
+    if Path(out).exists() and not (Path(out) / "model.safetensors").is_file():
+        raise InputError(f"{out}: is there and is no model folder; choose another name")
+    text = Path(notes).read_text(encoding="utf-8").strip() if notes else ""
+    share_encoder(model, out, notes=text, **{name: value for name, value in card.items() if value})
+    return f"{out}: {(Path(out) / 'model.safetensors').stat().st_size / 1e6:.1f} MB; the encoder in half precision, with a model card"
+
+# %% ../nbs/09_export.ipynb #46e0da25
 @command
 def mwmae_export(
-    model: str,  # Model folder, run folder, or owner/name on the hub
-    out: str,  # File to write; its suffix should be .onnx, or .pt2 for a program
-    format: str = "onnx",  # onnx, for runtimes without PyTorch, or program, for torch.export.load
+    model: str,  # Model folder, run folder, owner/name on the hub, or packaged
+    out: str,  # File to write; its suffix should be .onnx, or .pt2 for a program. With --format folder the model folder to write
+    format: str = "onnx",  # onnx, for runtimes without PyTorch; program, for torch.export.load; folder, the encoder in half precision for mwmae itself
     layers: str = None,  # Blocks whose outputs are laid side by side, such as 3,6,12 or all; default: the encoder's final output
     pool: str = "mean",  # A whole sound is the mean of its steps, their max, or mean+max side by side
+    notes: str = None,  # With --format folder: Markdown file for the end of the model card, such as the credits of the recordings
+    licence: str = None,  # With --format folder: licence of the weights, as the hub names it; default: apache-2.0
+    title: str = None,  # With --format folder: name of the model in its card; default: the name of the folder
 ):
-    "Write a model, with its spectrogram, as one file that takes sound and gives embeddings."
+    "Write a model, with its spectrogram, as one file that takes sound and gives embeddings; or its encoder as a model folder to share."
+    if format == "folder":
+        print(write_folder(model, out, notes, layers=layers, pool=pool, licence=licence, title=title))
+        return
+    if given := [name for name, value in (("notes", notes), ("licence", licence), ("title", title)) if value]:
+        raise InputError(f"--{given[0]} is for the card of a model folder, expected it with --format folder only")
     formats = {"onnx": (export_onnx, ".onnx"), "program": (export_program, ".pt2")}
     if format not in formats:
-        raise InputError(f"--format is {format!r}, expected onnx or program")
+        raise InputError(f"--format is {format!r}, expected onnx, program or folder")
     export, suffix = formats[format]
     if Path(out).suffix != suffix:
         raise InputError(f"{out}: expected a file name that ends in {suffix} for --format {format}")

@@ -8,7 +8,7 @@ __all__ = ['STRENGTHS', 'OWN_FILES', 'Labelled', 'labelled_sounds', 'check_label
            'train_step', 'score_examples', 'judge', 'fine_tune', 'check_out', 'held_out_answers', 'summary',
            'show_confusion', 'card', 'open_examples', 'learn', 'describe', 'finetune', 'mwmae_finetune']
 
-# %% ../nbs/09_finetune.ipynb #c4e057e8
+# %% ../nbs/09_finetune.ipynb #cbbc9a22
 import math
 import os
 import warnings
@@ -35,7 +35,7 @@ from .checkpoint import command, find_model, load_encoder, model_card, training_
 from .corpus import Sound, failure_reason, list_sounds, quiet_decoders
 from .embed import (
     Classifier, ClassifierHead, EmbedConfig, EmbeddingModel, best_labels, choose_device, save_classifier, sound_spectrogram)
-from .pretrain import epoch_order, learning_rate, newest_run, stop_request
+from .pretrain import default_model, epoch_order, learning_rate, stop_request
 
 # %% ../nbs/09_finetune.ipynb #d229cb26
 class Labelled(NamedTuple):
@@ -514,11 +514,11 @@ def finetune(
     save_classifier(classifier, out, files)
     return f"{result}\nsaved: {out}\nnext:  mwmae_embed SOUNDS --model {out} --classify"
 
-# %% ../nbs/09_finetune.ipynb #0df5afab
+# %% ../nbs/09_finetune.ipynb #63bf24d2
 @command
 def mwmae_finetune(
     sounds: str,  # Folder whose folders are labels (SOUNDS/dog/1.wav), or a table .csv with the columns path and label
-    model: str = None,  # Model folder, run folder, or owner/name on the hub; default: the run in runs/ that was begun last
+    model: str = None,  # Model folder, run folder, owner/name on the hub, or packaged; default: the run in runs/ begun last, without any the packaged model
     out: str = "classifier",  # Model folder to write; an earlier classifier there is replaced
     layers: str = "0",  # What learns beside the head: 0 nothing (a linear probe, seconds), 2 the last two blocks, or all
     valid: str = None,  # Folder or table of sounds to check with; default: a share of each label's sounds
@@ -537,5 +537,7 @@ def mwmae_finetune(
 ):
     "Teach a pre-trained model the labels of some sounds; mwmae_embed --classify then names others."
     given = {name: value for name, value in locals().items() if name not in ("out", "model", "device")}
-    config = FinetuneConfig(model=str(model or newest_run(Path("runs"))), **given)
+    config = FinetuneConfig(model=str(model or default_model()), **given)
+    if not model:
+        print(f"model: {config.model}")
     print(finetune(config, Path(out), device))

@@ -14,7 +14,7 @@ __all__ = ['GRIDS', 'TRIED', 'SCORES', 'EVENT', 'EVENT_SCORES', 'LESS_IS_BETTER'
            'result_path', 'save_result', 'load_result', 'evaluate', 'interval', 'score_embeddings', 'checked_task',
            'hear_jobs', 'run_jobs', 'result_table', 'default_models', 'ready_jobs', 'hear', 'mwmae_hear']
 
-# %% ../nbs/10_probe.ipynb #9dc8e038
+# %% ../nbs/10_probe.ipynb #95dd93e0
 import dataclasses
 import itertools
 import json
@@ -42,8 +42,9 @@ from torch.optim.adam import adam
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import atomic_file, command, list_checkpoints, load_config
-from .pretrain import PretrainConfig, newest_run
+from .checkpoint import atomic_file, command, find_model, load_config
+from .model import MAEConfig
+from .pretrain import default_model, model_name
 from .tasks import (
     EmbeddedSplit, Task, check_task, describe_tasks, embed_task, find_tasks,
     make_builtin_tasks, open_hear_model, open_task, read_embedded, read_task)
@@ -1008,18 +1009,17 @@ def result_table(
     table.index = pd.MultiIndex.from_tuples(table.index, names=["task", "score"])
     return table.reset_index()
 
-# %% ../nbs/10_probe.ipynb #c3a07a26
+# %% ../nbs/10_probe.ipynb #7c8ab58d
 def default_models(
     runs: str | Path = "runs",  # folder of runs
 ) -> list[str]:  # names for `open_hear_model`
-    "The newest run and the two baselines."
+    "The newest run, or else the packaged model, and the two baselines; these alone if there is neither."
     try:
-        run = newest_run(Path(runs))
+        model = default_model(runs)
     except InputError:
         return ["random", "logmel"]
-    if not list_checkpoints(run / "checkpoints"):
-        return ["random", "logmel"]
-    return [str(run), f"random:{load_config(PretrainConfig, run / 'config.json').model}", "logmel"]
+    size = model_name(load_config(MAEConfig, find_model(model) / "config.json"))
+    return [model, f"random:{size or model}", "logmel"]
 
 
 def ready_jobs(
@@ -1063,11 +1063,11 @@ def hear(
     return (f"per cent, mean of {seeds} seeds ± half-width of the 95 % interval, grid {name}\n{table}\n"
             + (f"skipped: {len(skipped)}, see above\n" if skipped else "") + f"more: mwmae_report {results}")
 
-# %% ../nbs/10_probe.ipynb #d11f1e76
+# %% ../nbs/10_probe.ipynb #742787de
 @command
 def mwmae_hear(
     tasks_dir: Param("Folder of HEAR tasks (folders or .tar.gz); default: four small built-in tasks", str, opt=False, nargs="?") = None,
-    model: str = None,  # Model or run folder, name on the hub, HEAR module, random or logmel; several with commas; default: newest run and both baselines
+    model: str = None,  # Model or run folder, name on the hub, packaged, HEAR module, random or logmel; several with commas; default: newest run (without any, packaged) and both baselines
     grid: str = "paper",  # Grid of the probe: paper, kit, or a JSON file with a list of points
     seeds: int = 10,  # Number of seeds
     out: str = "hear",  # Folder for embeddings and results

@@ -11,7 +11,7 @@ __all__ = ['SPLITS', 'KNOWN_TASKS', 'HEAR_DOI', 'DEFAULT_SIZE', 'BUILTIN_SEED', 
            'SoundBatches', 'embed_task', 'EmbeddedSplit', 'read_embedded', 'builtin_labels', 'builtin_task',
            'make_builtin_tasks']
 
-# %% ../nbs/09_tasks.ipynb #8bfc4c11
+# %% ../nbs/09_tasks.ipynb #709107a8
 import contextlib
 import csv
 import filecmp
@@ -42,7 +42,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, is_truncated, open_sound, read_audio, sound_info
-from .checkpoint import atomic_file, atomic_folder, find_model, load_config
+from .checkpoint import PACKAGED, atomic_file, atomic_folder, find_model, load_config
 from .embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model
 from .model import MAEConfig, MaskedAutoencoder, list_models, model_config
 from .sounds import FAMILIES, synth_clip
@@ -639,9 +639,9 @@ def _plain_name(name):
     parts = [part for part in re.split(r"[/\\:]", name) if part not in ("", ".", "..", "checkpoints", "runs")]
     return re.sub(r"[^\w.-]+", "-", "-".join(parts[-2:]))
 
-# %% ../nbs/09_tasks.ipynb #231c0d53
+# %% ../nbs/09_tasks.ipynb #58483c7e
 def open_hear_model(
-    name: str,  # 'logmel', 'random', 'random:SIZE', a model or run folder, owner/name on the hub, 'module' or 'module:weights'
+    name: str,  # 'logmel', 'random', 'random:SIZE', 'packaged', a model or run folder, owner/name on the hub, 'module' or 'module:weights'
     device: str | torch.device | None = None,  # where to compute; None: the accelerator if there is one
 ) -> HearModel:  # the model
     "Open any HEAR model. Raises `InputError` if there is none of that name."
@@ -650,7 +650,7 @@ def open_hear_model(
         parts = LogMelStatistics().eval(), logmel_scenes, logmel_timestamps
     elif kind == "random":
         parts = random_model(size or DEFAULT_SIZE), get_scene_embeddings, get_timestamp_embeddings
-    elif re.fullmatch(r"\w+(\.\w+)*", kind) and not Path(name).exists():
+    elif name != PACKAGED and re.fullmatch(r"\w+(\.\w+)*", kind) and not Path(name).exists():
         parts = _import_model(name)
     else:
         parts = load_model(name), get_scene_embeddings, get_timestamp_embeddings
