@@ -4,23 +4,25 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import zlib
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 import torch
+from fastcore.basics import chunked
 from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.neighbors import KNeighborsClassifier
@@ -29,8 +31,8 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from mwmae.audio import InputError
-from mwmae.checkpoint import atomic_file, check_checkpoint, command, list_checkpoints, load_config, newest_checkpoint
-from mwmae.corpus import split_held_out
+from mwmae.checkpoint import atomic_file, check_checkpoint, command, list_checkpoints, load_config, newest_checkpoint, readable_errors
+from mwmae.corpus import ClipIndex, split_held_out
 from mwmae.embed import EmbeddingModel, load_model
 from mwmae.model import model_cost
 from mwmae.pretrain import PretrainConfig, compare_settings, open_data, pretrain
@@ -39,7 +41,7 @@ from mwmae.report import collect_results, grid_report, markdown_table, report_ta
 from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
 
 KINDS = ("mwmae", "mae")
-STEPS = ("pool", "pretrain", "evaluate", "curves", "report")
+STEPS = ("pool", "tune", "pretrain", "evaluate", "curves", "report")
 LEFT_OUT = {"gcompris-qt-data": "some of its files are under CC Sampling Plus 1.0, which forbids their use in advertising"}
 HERE = Path(__file__).resolve().parent
 
@@ -112,11 +114,13 @@ def training_settings(
     clips: int,  # number of clips to train on
     epochs: int,  # passes over them
     seed: int,  # of weights, order, crops and masks
+    batch: int = 16,  # clips in a step; this and the next as the step `tune` found them
+    peak: float = 0.0008,  # highest learning rate
 ) -> PretrainConfig:
     "Settings of a run. The same for both models but for the model's name."
-    steps = epochs * math.ceil(clips / 32)
+    steps = epochs * math.ceil(clips / batch)
     return PretrainConfig(
-        data=str(out / "pool.csv"), model=f"{kind}_{size}", epochs=epochs, batch=32, base_lr=0.0128, warmup=epochs / 10, beta2=0.95,
+        data=str(out / "pool.csv"), model=f"{kind}_{size}", epochs=epochs, batch=batch, base_lr=peak * 256 / batch, warmup=epochs / 10, beta2=0.95,
         precision="bf16", seed=seed, evaluate_every=max(1, steps // 20), save_every=math.ceil(steps / 8), keep=100)
 
 
@@ -139,19 +143,24 @@ def finished(
 def train(
     folder: Path,  # run folder
     config: PretrainConfig,  # settings
+    corpus: ClipIndex,  # the pool, open already: only one process at a time may look after its store
 ):
-    "Begin a run or go on with it. Exits if it was asked to stop before its end."
+    "Begin a run or go on with it. Raises `KeyboardInterrupt` if it was asked to stop before its end."
     begun = (folder / "config.json").is_file()
     if begun:
         before = load_config(PretrainConfig, folder / "config.json")
         config = replace(config, **{name: getattr(before, name) for name in FREE})
-    state = pretrain(config, folder, resume=begun)
+    state = pretrain(config, folder, begun, corpus)
     if state["step"] < state["steps"]:
         raise KeyboardInterrupt
 
 
-def stop_with_parent():
-    "In a process of its own: one thread for arithmetic, and an end when the process that began it is gone."
+def train_alone(
+    folder: Path,  # run folder
+    config: PretrainConfig,  # settings
+    corpus: ClipIndex,  # the pool
+):
+    "`train` in a process of its own, with one thread, that stops when the process that began it is gone."
     torch.set_num_threads(1)
     parent = os.getppid()
 
@@ -159,9 +168,54 @@ def stop_with_parent():
         "Ask this process to stop once it is an orphan."
         while os.getppid() == parent:
             time.sleep(1)
-        os.kill(os.getpid(), 15)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+    with readable_errors():
+        train(folder, config, corpus)
+
+
+def train_side_by_side(
+    runs: dict,  # for each run folder its settings
+    corpus: ClipIndex,  # the pool
+):
+    "Train several models, a process for each. If one fails, the others stop after their current step, and so does the recipe."
+    processes = [get_context("spawn").Process(target=train_alone, args=(folder, config, corpus)) for folder, config in runs.items()]
+    for process in processes:
+        process.start()
+    try:
+        while running := [process for process in processes if process.is_alive()]:
+            wait([process.sentinel for process in running])
+            if any(process.exitcode for process in processes):
+                for process in running:
+                    process.terminate()
+    finally:
+        for process in processes:
+            process.join()
+    if failed := [process.exitcode for process in processes if process.exitcode]:
+        sys.exit(failed[0])
+
+
+def train_all(
+    runs: dict,  # for each run folder its settings
+    corpus: ClipIndex,  # the pool
+    parallel: bool,  # side by side, a core for each
+):
+    "Train what is not finished."
+    left = {folder: config for folder, config in runs.items() if not finished(folder, config, len(corpus))}
+    if parallel and len(left) > 1:
+        train_side_by_side(left, corpus)
+    else:
+        for folder, config in left.items():
+            train(folder, config, corpus)
+
+
+def open_pool(
+    out: Path,  # folder of the recipe
+) -> tuple[ClipIndex, int]:  # the pool, and how many of its clips are trained on
+    "Open the store of the pool, which is made if there is none."
+    corpus = open_data(str(out / "pool.csv"), out / "runs" / "stores")
+    return corpus, len(split_held_out(corpus)[0])
 
 
 def pretrain_both(
@@ -172,17 +226,30 @@ def pretrain_both(
     parallel: bool,  # side by side, a core for each
 ):
     "Pre-train both models, or what is left of it."
-    corpus = open_data(str(out / "pool.csv"), out / "runs" / "stores")
-    clips = len(split_held_out(corpus)[0])
-    wanted = {out / "runs" / kind: training_settings(kind, size, out, clips, epochs, seed) for kind in KINDS}
-    left = {folder: config for folder, config in wanted.items() if not finished(folder, config, len(corpus))}
-    if parallel and len(left) == 2:
-        with ProcessPoolExecutor(2, get_context("spawn"), stop_with_parent) as processes:
-            for future in [processes.submit(train, folder, config) for folder, config in left.items()]:
-                future.result()
-    else:
-        for folder, config in left.items():
-            train(folder, config)
+    corpus, clips = open_pool(out)
+    train_all({out / "runs" / kind: training_settings(kind, size, out, clips, epochs, seed) for kind in KINDS}, corpus, parallel)
+
+
+CANDIDATES = [(32, 0.0032), (32, 0.0016), (16, 0.0016), (16, 0.0008)]  # clips in a step, and highest learning rate
+
+
+def tune(
+    out: Path,  # folder of the recipe
+    size: str,  # such as 'mini_4x16'
+    seed: int,  # of all runs
+    parallel: bool,  # two side by side
+    epochs: int = 4,  # passes over the clips
+):
+    "Try batches and learning rates of MW-MAE in short runs, and write down their held-out losses in `tuning.csv`. No task is looked at."
+    corpus, clips = open_pool(out)
+    runs = {out / "tune" / f"batch{batch}-{peak}": training_settings("mwmae", size, out, clips, epochs, seed, batch, peak) for batch, peak in CANDIDATES}
+    for some in chunked(runs.items(), 2):
+        train_all(dict(some), corpus, parallel)
+    found = []
+    for folder, config in runs.items():
+        last = pd.read_csv(folder / "log.csv").dropna(subset="held_out_loss").iloc[-1]
+        found.append((config.model, config.batch, config.base_lr * config.batch / 256, epochs, int(last.step), last.held_out_loss))
+    write_csv(pd.DataFrame(found, columns=["model", "batch", "learning_rate", "epochs", "steps", "held_out_loss"]).round(5), out / "tuning.csv")
 
 
 # --- 3. evaluation
@@ -277,10 +344,11 @@ def stages(
     out: Path,  # folder of the recipe
     kind: str,  # 'mwmae' or 'mae'
 ) -> dict:  # for each step a function that returns the model then
-    "The models of a run: before its first step, and at every checkpoint that was kept."
+    "The models of a run: before its first step, and at checkpoints evenly spaced."
     config = load_config(PretrainConfig, out / "runs" / kind / "config.json")
-    found = {int(path.name): partial(load_model, path) for path in list_checkpoints(out / "runs" / kind / "checkpoints")}
-    return {0: partial(random_model, config.model, config.seed)} | found
+    kept = list_checkpoints(out / "runs" / kind / "checkpoints")
+    steps = {int(path.name): path for path in kept if path == kept[-1] or int(path.name) % config.save_every == 0}  # no others, where it was stopped
+    return {0: partial(random_model, config.model, config.seed)} | {step: partial(load_model, path) for step, path in steps.items()}
 
 
 def draw_curves(
@@ -494,7 +562,9 @@ def report(
     fifty, answers = fifty_clips(corpora, out)
     write_csv(answers, results / "fifty.csv")
     write_csv(compute(out, name), results / "compute.csv")
-    shutil.copy(out / "credits.csv", results / "credits.csv")
+    for file in ("credits.csv", "tuning.csv"):
+        if (out / file).is_file():
+            shutil.copy(out / file, results / file)
     tasks = [open_task(path) for path in find_tasks(corpora / "tasks")]
     clips = {task.name: sum(len(read_split(task.folder, split)) for split in task.splits) for task in tasks}
     said = {"grid": name, "points": [asdict(point) for point in read_grid(grid)[1]], "clips": clips, "fifty": fifty,
@@ -508,14 +578,14 @@ def real_sounds(
     corpora: str,  # Folder with licences.csv, pool/ and tasks/
     out: str = "real_sounds",  # Folder for everything large: runs, embeddings, results
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),  # Folder for the small files that the chapter reads
-    steps: str = ",".join(STEPS),  # Steps to do, separated by commas
+    steps: str = "pool,pretrain,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more
     size: str = "mini_4x16",  # Encoder and patch of both models
-    epochs: int = 50,  # Passes over the pool
+    epochs: int = 36,  # Passes over the pool
     seed: int = 0,  # Seed of both runs, of the choice of clips for the curves, and of the map
     grid: str = str(HERE / "small.json"),  # Grid of the probe: paper, kit, or a JSON file
     seeds: int = 10,  # Seeds of the probe
     most: int = 300,  # Clips of a split that a point of a curve is made from
-    parallel: bool = False,  # Pre-train both models side by side, a core for each
+    parallel: bool = False,  # Pre-train two models side by side, a core for each
     device: str = "cpu",  # Where to embed and to probe
 ):
     "Pre-train MW-MAE and MAE on recordings under free licences, score them, and report. Typed again, it goes on where it was."
@@ -525,6 +595,7 @@ def real_sounds(
     out.mkdir(parents=True, exist_ok=True)
     work = {
         "pool": lambda: select_pool(corpora, out),
+        "tune": lambda: tune(out, size, seed, parallel),
         "pretrain": lambda: pretrain_both(out, size, epochs, seed, parallel),
         "evaluate": lambda: evaluate_all(corpora, out, size, grid, seeds, device),
         "curves": lambda: draw_curves(corpora, out, most, seed),
