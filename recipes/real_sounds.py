@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ import pandas as pd
 import soundfile
 import torch
 from fastcore.basics import chunked
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.neighbors import KNeighborsClassifier
@@ -30,12 +32,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from mwmae.audio import InputError
-from mwmae.checkpoint import atomic_file, check_checkpoint, command, list_checkpoints, load_config, newest_checkpoint, readable_errors
+from mwmae.audio import InputError, LogMelSpectrogram
+from mwmae.checkpoint import atomic_file, check_checkpoint, command, list_checkpoints, load_config, load_encoder, newest_checkpoint, readable_errors
 from mwmae.corpus import ClipIndex, split_held_out
-from mwmae.embed import EmbeddingModel, load_model
-from mwmae.model import model_cost
-from mwmae.pretrain import PretrainConfig, compare_settings, open_data, pretrain
+from mwmae.embed import EmbedConfig, EmbeddingModel, embedding_input
+from mwmae.model import Encoder, model_cost
+from mwmae.pretrain import PretrainConfig, compare_settings, has_bfloat16, open_data, pretrain
 from mwmae.probe import load_result, read_grid, run_jobs
 from mwmae.report import collect_results, grid_report, markdown_table, report_table, report_text, score_rows
 from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
@@ -293,7 +295,9 @@ def quick_answers(
     "Name embeddings in two ways that take seconds."
     nearest = KNeighborsClassifier(1, metric="cosine")
     linear = LogisticRegression(C=0.01, max_iter=300)
-    return {name: make_pipeline(StandardScaler(), model).fit(x, y).predict(unknown) for name, model in (("nearest", nearest), ("linear", linear))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 300 iterations will do
+        return {name: make_pipeline(StandardScaler(), model).fit(x, y).predict(unknown) for name, model in (("nearest", nearest), ("linear", linear))}
 
 
 def answers_of_folds(
@@ -318,37 +322,40 @@ def read_some(
     task: Task,  # a multiclass scene task
     most: int,  # clips of a split, at most
     seed: int,  # of the choice
-) -> tuple[dict, dict]:  # for each split its clips (n, samples) and its labels
-    "Read a part of every split, the same for the same seed."
-    audio, labels = {}, {}
+) -> tuple[dict, dict]:  # for each split its spectrograms (n, frames, mels) and its labels
+    """Read a part of every split but the test split, the same for the same seed.
+
+    What lies behind the last whole unit of 200 frames is left out: clips of 2 s have one frame too many, which would double the work.
+    """
+    spectrograms, labels, log_mel = {}, {}, LogMelSpectrogram()
     for split in [name for name in task.splits if name != "test"]:
         truth = read_split(task.folder, split)
         order = np.random.default_rng([seed, zlib.crc32(f"{task.name}/{split}".encode())]).permutation(sorted(truth))[:most]
-        audio[split] = torch.stack([load_sound(task, split, str(name)) for name in order])
+        found = embedding_input(torch.stack([load_sound(task, split, str(name)) for name in order]), log_mel)
+        spectrograms[split] = found[:, : found.shape[1] // 200 * 200 or None]
         labels[split] = [truth[name][0] for name in order]
-    return audio, labels
+    return spectrograms, labels
 
 
 @torch.no_grad()
-def embed_whole_units(
-    model: EmbeddingModel,  # what embeds
-    audio: torch.Tensor,  # (n, samples)
+def embed_some(
+    encoder: Encoder,  # what embeds
+    spectrograms: torch.Tensor,  # (n, frames, mels)
 ) -> np.ndarray:  # (n, d)
-    "Scene embeddings without what lies behind the last whole unit: clips of 2 s have one frame too many, which would double the work."
-    unit = model.encoder.config.frames
-    spectrograms = model.spectrograms(audio)
-    return torch.stack(model.scenes([s[: len(s) // unit * unit or len(s)] for s in spectrograms])).numpy()
+    "Scene embeddings of spectrograms."
+    model = EmbeddingModel(encoder, EmbedConfig(precision="bf16" if has_bfloat16("cpu") else "fp32"))
+    return torch.stack(model.scenes(list(spectrograms))).numpy()
 
 
 def stages(
     out: Path,  # folder of the recipe
     kind: str,  # 'mwmae' or 'mae'
-) -> dict:  # for each step a function that returns the model then
-    "The models of a run: before its first step, and at checkpoints evenly spaced."
+) -> dict:  # for each step a function that returns the encoder then
+    "The encoders of a run: before its first step, and at checkpoints evenly spaced."
     config = load_config(PretrainConfig, out / "runs" / kind / "config.json")
     kept = list_checkpoints(out / "runs" / kind / "checkpoints")
     steps = {int(path.name): path for path in kept if path == kept[-1] or int(path.name) % config.save_every == 0}  # no others, where it was stopped
-    return {0: partial(random_model, config.model, config.seed)} | {step: partial(load_model, path) for step, path in steps.items()}
+    return {0: lambda: random_model(config.model, config.seed).encoder} | {step: partial(load_encoder, path) for step, path in steps.items()}
 
 
 def draw_curves(
@@ -363,10 +370,10 @@ def draw_curves(
             continue
         files = {(kind, step): (out / "curves" / task.name / f"{kind}-{step:08d}.csv", make) for kind in KINDS for step, make in stages(out, kind).items()}
         missing = {key: file for key, file in files.items() if not file[0].is_file()}
-        audio, labels = read_some(task, most, seed) if missing else ({}, {})
+        spectrograms, labels = read_some(task, most, seed) if missing else ({}, {})
         for (kind, step), (path, make) in tqdm(missing.items(), f"curves: {task.name}", unit="stage", disable=None):
-            model = make()
-            answers = answers_of_folds(task, {split: embed_whole_units(model, sounds) for split, sounds in audio.items()}, labels)
+            encoder = make()
+            answers = answers_of_folds(task, {split: embed_some(encoder, some) for split, some in spectrograms.items()}, labels)
             right = [(task.name, kind, step, probe, 100 * (answers[probe] == answers.label).mean(), len(answers)) for probe in ("nearest", "linear")]
             write_csv(pd.DataFrame(right, columns=["task", "model", "step", "probe", "score", "clips"]), path)
 
