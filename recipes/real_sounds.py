@@ -526,6 +526,24 @@ def compute(
     return pd.DataFrame(rows, columns=["what", "seconds"]).round(0)
 
 
+def describe_tasks(
+    corpora: Path,  # folder with tasks
+) -> dict:  # for each task its labels, its clips, and on how many of them a score rests
+    "How large the tasks are."
+    found = {}
+    for task in map(open_task, find_tasks(corpora / "tasks")):
+        clips = {split: len(read_split(task.folder, split)) for split in task.splits}
+        found[task.name] = {"labels": len(task.vocabulary), "clips": sum(clips.values()), "tested": clips.get("test", sum(clips.values()))}
+    return found
+
+
+def pool_hours(
+    out: Path,  # folder of the recipe
+) -> dict:  # hours by kind of sound
+    "What the pool is made of."
+    return (pd.read_csv(out / "pool.csv").groupby("kind").seconds.sum() / 3600).round(2).to_dict()
+
+
 def facts(
     out: Path,  # folder of the recipe
 ) -> dict:  # settings, sizes and the end of both runs
@@ -572,10 +590,8 @@ def report(
     for file in ("credits.csv", "tuning.csv"):
         if (out / file).is_file():
             shutil.copy(out / file, results / file)
-    tasks = [open_task(path) for path in find_tasks(corpora / "tasks")]
-    clips = {task.name: sum(len(read_split(task.folder, split)) for split in task.splits) for task in tasks}
-    said = {"grid": name, "points": [asdict(point) for point in read_grid(grid)[1]], "clips": clips, "fifty": fifty,
-            "sounds": SOUND_CREDIT, "left_out": LEFT_OUT, **facts(out)}
+    said = {"grid": name, "points": [asdict(point) for point in read_grid(grid)[1]], "fifty": fifty, "sounds": SOUND_CREDIT, "left_out": LEFT_OUT,
+            "tasks": describe_tasks(corpora), "pool_hours": pool_hours(out), **facts(out)}
     with atomic_file(results / "facts.json") as temporary:
         temporary.write_text(json.dumps(said, indent=1) + "\n")
 
