@@ -15,6 +15,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.resources import files as installed_files
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -496,8 +497,9 @@ FINETUNE = [sys.executable, "-c", "from mwmae.checkpoint import run_at_command_l
 
 
 def _packaged(out):
-    "What names the model: nothing, where one comes with the package."
-    return ["--model", str((out / "runs" / "mwmae").resolve())]
+    "What names the model: nothing where one is installed with the library, which is then meant."
+    installed = installed_files("mwmae").joinpath("packaged", "model.safetensors").is_file()
+    return [] if installed else ["--model", str((out / "runs" / "mwmae").resolve())]
 
 
 def _copy(file, folder):
