@@ -249,9 +249,9 @@ def show_ablation(
     task: str = OVERALL,  # which column to draw
 ):  # the axes
     "Draw the difference between MW-MAE and MAE for each setting, with its interval."
-    ax = ax or plt.subplots(figsize=(6, 2.6), layout="constrained", dpi=80)[1]
+    ax = ax or plt.subplots(layout="constrained")[1]
     chosen = found[found.task == task]
-    ax.errorbar(range(len(chosen)), chosen.difference, chosen.ci95, fmt="o", capsize=4, color="#0072B2")
+    ax.errorbar(range(len(chosen)), chosen.difference, chosen.ci95, fmt="o")
     ax.axhline(0, color="0.5", linewidth=1)
     varied = [setting.split(" ")[0].split("=") if "=" in setting else ("", setting.replace(" ", "\n")) for setting in chosen.setting]
     ax.set_xticks(range(len(chosen)), [value for _, value in varied])
@@ -301,6 +301,7 @@ def ablate(
     return text
 
 # %% ../nbs/13_ablations.ipynb #43bc9b6a
+@plt.style.context("mwmae.style")
 def write_table(
     out: Path,  # folder to write to
     name: str,  # name of the files, without suffix

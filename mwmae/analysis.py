@@ -289,7 +289,7 @@ def show_by_depth(
         for part, ax in zip(PARTS, column):
             heads = table[table.part == part]
             plain = heads[heads.window.isna()]
-            ax.plot(plain.block, plain[quantity], "o", ms=5, color="tab:gray", alpha=0.7, label="plain attention")
+            ax.plot(plain.block, plain[quantity], "o", ms=5, color="0.5", alpha=0.7, label="plain attention")
             for window, colour in zip(windows, colours):
                 some = heads[heads.window == window]
                 ax.plot(some.groupby("block")[quantity].mean(), lw=1, color=colour)
@@ -768,6 +768,7 @@ def parse_numbers(
         raise InputError(f"shown is {text!r}, expected numbers of clips, such as 2,5") from None
 
 # %% ../nbs/12_analysis.ipynb #7465ef0e
+@plt.style.context("mwmae.style")
 def analyse(
     folders: list[str],  # one or two model folders or run folders
     data: str,  # spectrogram store, folder of sounds, manifest or archive

@@ -380,7 +380,7 @@ def show_reconstruction(
 ):  # the three axes
     "Draw the original, what was visible of it, and the visible part completed by the prediction."
     if axes is None:
-        axes = plt.subplots(1, 3, figsize=(9, 2.4), sharey=True, layout="constrained")[1]
+        axes = plt.subplots(1, 3, figsize=(8, 2.4), sharey=True, layout="constrained")[1]
     patches = patchify(spectrogram[None], config.patch_size)[0]
     hidden = mask[:, None].bool()
     whole = torch.where(hidden, prediction.to(patches.dtype), patches)

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.script import Param
+from matplotlib import style
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -462,7 +463,7 @@ def report_text(
     return "\n\n".join(parts) + "\n"
 
 # %% ../nbs/11_report.ipynb #6dff2091
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # those of mwmae.style, and black
 MARKERS = "osD^vPX*"
 
 
@@ -479,7 +480,7 @@ def show_scores(
     tasks, models = summary.task.drop_duplicates().sort_values(key=_task_order), list(summary.model.unique())
     lines, columns = math.ceil(len(tasks) / columns), min(columns, len(tasks))
     beside = min(len(models), max(1, 90 // max(len(model) + 6 for model in models)))
-    figure = Figure(figsize=(max(4, 1.4 * columns), 1.9 * lines + 0.3 + 0.2 * math.ceil(len(models) / beside)), dpi=90, layout="constrained")
+    figure = Figure(figsize=(max(4, 1.4 * columns), 1.9 * lines + 0.3 + 0.2 * math.ceil(len(models) / beside)), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, task in zip(axes, tasks):
         found = summary[summary.task == task].set_index("model")
@@ -503,7 +504,7 @@ def show_differences(
     "Draw the differences of two models with their 95 % intervals, task by task; paired intervals where there are any."
     tasks = list(dict.fromkeys(task for compared in comparisons.values() for task in compared.task))
     if ax is None:
-        ax = Figure(figsize=(7, 3.2), dpi=90, layout="constrained").subplots()
+        ax = Figure(figsize=(8, 3.2), layout="constrained").subplots()
     ax.axhline(0, color="grey", lw=1)
     for i, (label, compared) in enumerate(comparisons.items()):
         half = compared.ci95.fillna(compared.ci95_unpaired) if "ci95" in compared else compared.ci95_unpaired
@@ -536,6 +537,7 @@ def _save_figure(axes, path):
         np.ravel(axes)[0].figure.savefig(temporary, format=path.suffix[1:], dpi=150)
 
 
+@style.context("mwmae.style")
 def write_reports(
     reports: list[GridReport],  # one for each grid
     skipped: list[str],  # what was left out
