@@ -34,17 +34,18 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from mwmae.audio import InputError, LogMelSpectrogram
-from mwmae.checkpoint import atomic_file, check_checkpoint, command, list_checkpoints, load_config, load_encoder, newest_checkpoint, readable_errors
+from mwmae.checkpoint import (
+    PACKAGED, atomic_file, check_checkpoint, command, list_checkpoints, load_config, load_encoder, newest_checkpoint, readable_errors, share_encoder)
 from mwmae.corpus import ClipIndex, split_held_out
 from mwmae.embed import EmbedConfig, EmbeddingModel, embedding_input
 from mwmae.model import Encoder, model_cost
 from mwmae.pretrain import PretrainConfig, compare_settings, has_bfloat16, open_data, pretrain
 from mwmae.probe import load_result, read_grid, run_jobs
-from mwmae.report import collect_results, grid_report, markdown_table, report_table, report_text, score_rows
+from mwmae.report import card_scores, collect_results, grid_report, markdown_table, report_table, report_text, score_rows
 from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
 
 KINDS = ("mwmae", "mae")
-STEPS = ("pool", "tune", "pretrain", "evaluate", "curves", "report")
+STEPS = ("pool", "tune", "pretrain", "evaluate", "curves", "package", "report")
 LEFT_OUT = {"gcompris-qt-data": "some of its files are under CC Sampling Plus 1.0, which forbids their use in advertising"}
 HERE = Path(__file__).resolve().parent
 
@@ -258,6 +259,13 @@ def tune(
 # --- 3. evaluation
 
 
+def best_precision(
+    device: str,  # where to calculate
+) -> str:  # 'bf16' or 'fp32'
+    "The precision of all encoders."
+    return "bf16" if has_bfloat16(device) else "fp32"
+
+
 def opened_models(
     out: Path,  # folder of the recipe
     size: str,  # such as 'mini_4x16'
@@ -265,7 +273,11 @@ def opened_models(
 ) -> list[HearModel]:
     "The two models and the two baselines, under short names."
     names = {kind: str(out / "runs" / kind) for kind in KINDS} | {"random": f"random:mwmae_{size}", "logmel": "logmel"}
-    return [replace(open_hear_model(name, device), name=short) for short, name in names.items()]
+    found = [replace(open_hear_model(name, device), name=short) for short, name in names.items()]
+    for model in found:
+        if isinstance(model.module, EmbeddingModel):
+            model.module.config.precision = best_precision(device)
+    return found
 
 
 def evaluate_all(
@@ -344,7 +356,7 @@ def embed_some(
     spectrograms: torch.Tensor,  # (n, frames, mels)
 ) -> np.ndarray:  # (n, d)
     "Scene embeddings of spectrograms."
-    model = EmbeddingModel(encoder, EmbedConfig(precision="bf16" if has_bfloat16("cpu") else "fp32"))
+    model = EmbeddingModel(encoder, EmbedConfig(precision=best_precision("cpu")))
     return torch.stack(model.scenes(list(spectrograms))).numpy()
 
 
@@ -598,18 +610,32 @@ def report(
         temporary.write_text(json.dumps(said, indent=1) + "\n")
 
 
+# --- 6. the model that is installed with the library
+
+
+def package(
+    out: Path,  # folder of the recipe
+    grid: str,  # grid of the probe
+):
+    "Write the encoder of MW-MAE to `mwmae/packaged`, with its scores and the credits of the recordings in its card."
+    config = load_config(PretrainConfig, out / "runs" / "mwmae" / "config.json")
+    found, _ = collect_results([out / "hear" / "results"])
+    scores = card_scores([result for result in found if (result.grid, result.model) == (read_grid(grid)[0], "mwmae")])
+    share_encoder(out / "runs" / "mwmae", HERE.parent / "mwmae" / PACKAGED, title=config.model, scores=scores, notes=(out / "credits.md").read_text(encoding="utf-8").strip())
+
+
 @command
 def real_sounds(
     corpora: str,  # Folder with licences.csv, pool/ and tasks/
     out: str = "real_sounds",  # Folder for everything large: runs, embeddings, results
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),  # Folder for the small files that the chapter reads
-    steps: str = "pool,pretrain,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more
+    steps: str = "pool,pretrain,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model
     size: str = "mini_4x16",  # Encoder and patch of both models
     epochs: int = 36,  # Passes over the pool
     seed: int = 0,  # Seed of both runs, of the choice of clips for the curves, and of the map
     grid: str = str(HERE / "small.json"),  # Grid of the probe: paper, kit, or a JSON file
     seeds: int = 10,  # Seeds of the probe
-    most: int = 300,  # Clips of a split that a point of a curve is made from
+    most: int = 100,  # Clips of a split that a point of a curve is made from
     parallel: bool = False,  # Pre-train two models side by side, a core for each
     device: str = "cpu",  # Where to embed and to probe
 ):
@@ -624,6 +650,7 @@ def real_sounds(
         "pretrain": lambda: pretrain_both(out, size, epochs, seed, parallel),
         "evaluate": lambda: evaluate_all(corpora, out, size, grid, seeds, device),
         "curves": lambda: draw_curves(corpora, out, most, seed),
+        "package": lambda: package(out, grid),
         "report": lambda: report(corpora, out, Path(results), grid, seed),
     }
     for step in [step for step in STEPS if step in steps.split(",")]:
