@@ -26,10 +26,7 @@ import soundfile
 import torch
 from fastcore.basics import chunked
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
@@ -41,6 +38,7 @@ from mwmae.embed import EmbedConfig, EmbeddingModel, embedding_input
 from mwmae.model import Encoder, model_cost
 from mwmae.pretrain import PretrainConfig, compare_settings, has_bfloat16, open_data, pretrain
 from mwmae.probe import load_result, read_grid, run_jobs
+from mwmae.quick import linear_labels, nearest_labels
 from mwmae.report import card_scores, collect_results, grid_report, markdown_table, report_table, report_text, score_rows
 from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
 
@@ -300,19 +298,6 @@ def evaluate_all(
 # --- 4. curves
 
 
-def quick_answers(
-    x: np.ndarray,  # (n, d) embeddings to learn from
-    y: list[str],  # their labels
-    unknown: np.ndarray,  # (m, d) embeddings to name
-) -> dict:  # answers (m,) of the 'nearest' neighbour and of a 'linear' layer
-    "Name embeddings in two ways that take seconds."
-    nearest = KNeighborsClassifier(1, metric="cosine")
-    linear = LogisticRegression(C=0.01, max_iter=300)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 300 iterations will do
-        return {name: make_pipeline(StandardScaler(), model).fit(x, y).predict(unknown) for name, model in (("nearest", nearest), ("linear", linear))}
-
-
 def answers_of_folds(
     task: Task,  # the task
     scenes: dict,  # for each split its embeddings (n, d)
@@ -327,7 +312,7 @@ def answers_of_folds(
     found = []
     for known, asked in rounds:
         x, y = np.concatenate([scenes[name] for name in known]), sum((labels[name] for name in known), [])
-        found.append(pd.DataFrame({"label": labels[asked], **quick_answers(x, y, scenes[asked])}))
+        found.append(pd.DataFrame({"label": labels[asked], "nearest": nearest_labels(x, y, scenes[asked]), "linear": linear_labels(x, y, scenes[asked])}))
     return pd.concat(found)
 
 
