@@ -45,6 +45,9 @@ from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, ope
 KINDS = ("mwmae", "mae")
 STEPS = ("pool", "tune", "pretrain", "evaluate", "curves", "package", "report")
 LEFT_OUT = {"gcompris-qt-data": "some of its files are under CC Sampling Plus 1.0, which forbids their use in advertising"}
+LICENCES = {  # read off the copyright files of packages for which licences.csv names none
+    "asterisk-moh-opsound-g722": "CC-BY-SA-3.0", "fillets-ng-data-cs": "GPL-2", "fillets-ng-data-nl": "GPL-2", "freepats": "GPL-2+",
+}
 HERE = Path(__file__).resolve().parent
 
 
@@ -83,8 +86,8 @@ def select_pool(
 ) -> Path:  # a manifest for mwmae_prepare
     "Choose recordings by the licences of their packages, and write down whom they are owed to."
     manifest = pd.read_csv(corpora / "pool" / "manifest.csv")
-    licences = pd.read_csv(corpora / "licences.csv").set_index("package").licence
-    if unknown := sorted(set(manifest.package) - set(licences.index)):
+    licences = pd.read_csv(corpora / "licences.csv").set_index("package").licence.to_dict() | LICENCES
+    if unknown := sorted(set(manifest.package) - set(licences)):
         raise InputError(f"{corpora / 'licences.csv'}: has no licence of {', '.join(unknown)}")
     place = out / "pool"  # a link, so that the names of clips, and with them those held out, do not depend on where the pool lies
     if not place.is_symlink():
@@ -606,7 +609,8 @@ def package(
     config = load_config(PretrainConfig, out / "runs" / "mwmae" / "config.json")
     found, _ = collect_results([out / "hear" / "results"])
     scores = card_scores([result for result in found if (result.grid, result.model) == (read_grid(grid)[0], "mwmae")])
-    share_encoder(out / "runs" / "mwmae", HERE.parent / "mwmae" / PACKAGED, title=config.model, scores=scores, notes=(out / "credits.md").read_text(encoding="utf-8").strip())
+    credits = (out / "credits.md").read_text(encoding="utf-8").strip().replace("# Credits", "## Credits", 1)
+    share_encoder(out / "runs" / "mwmae", HERE.parent / "mwmae" / PACKAGED, title=config.model, scores=scores, notes=credits)
 
 
 @command
