@@ -575,8 +575,8 @@ def report(
     results.mkdir(parents=True, exist_ok=True)
     name = read_grid(grid)[0]
     found, _ = collect_results([out / "hear" / "results"])
-    rows = score_rows([result for result in found if result.grid == name])
-    table = grid_report(rows, name, pair=KINDS)
+    rows = score_rows(found)
+    table = grid_report(rows[rows.grid == name], name, pair=KINDS)
     write_csv(rows.round(3), results / "scores.csv")
     write_csv(report_table(table.summary).T.reset_index(), results / "table.csv")
     with atomic_file(results / "report.md") as temporary:
@@ -624,7 +624,7 @@ def real_sounds(
     seed: int = 0,  # Seed of both runs, of the choice of clips for the curves, and of the map
     grid: str = str(HERE / "small.json"),  # Grid of the probe: paper, kit, or a JSON file
     seeds: int = 10,  # Seeds of the probe
-    most: int = 100,  # Clips of a split that a point of a curve is made from
+    most: int = 40,  # Clips of a split that a point of a curve is made from
     parallel: bool = False,  # Pre-train two models side by side, a core for each
     device: str = "cpu",  # Where to embed and to probe
 ):
