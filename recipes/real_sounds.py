@@ -321,7 +321,7 @@ def answers_of_folds(
 
 def read_some(
     task: Task,  # a multiclass scene task
-    most: int,  # clips of a split, at most
+    most: int,  # clips of a fold, at most, and a fifth of those of a split
     seed: int,  # of the choice
 ) -> tuple[dict, dict]:  # for each split its spectrograms (n, frames, mels) and its labels
     """Read a part of every split but the test split, the same for the same seed.
@@ -329,9 +329,10 @@ def read_some(
     What lies behind the last whole unit of 200 frames is left out: clips of 2 s have one frame too many, which would double the work.
     """
     spectrograms, labels, log_mel = {}, {}, LogMelSpectrogram()
+    taken = most if task.split_mode != "trainvaltest" else 5 * most  # one split to learn from, where others have four folds
     for split in [name for name in task.splits if name != "test"]:
         truth = read_split(task.folder, split)
-        order = np.random.default_rng([seed, zlib.crc32(f"{task.name}/{split}".encode())]).permutation(sorted(truth))[:most]
+        order = np.random.default_rng([seed, zlib.crc32(f"{task.name}/{split}".encode())]).permutation(sorted(truth))[:taken]
         found = embedding_input(torch.stack([load_sound(task, split, str(name)) for name in order]), log_mel)
         spectrograms[split] = found[:, : found.shape[1] // 200 * 200 or None]
         labels[split] = [truth[name][0] for name in order]
@@ -362,7 +363,7 @@ def stages(
 def draw_curves(
     corpora: Path,  # folder with tasks
     out: Path,  # folder of the recipe
-    most: int,  # clips of a split, at most
+    most: int,  # clips of a fold, at most, see `read_some`
     seed: int,  # of the choice of clips
 ):
     "Quick scores of every stage of both runs on all multiclass scene tasks; a file for each."
@@ -624,7 +625,7 @@ def real_sounds(
     seed: int = 0,  # Seed of both runs, of the choice of clips for the curves, and of the map
     grid: str = str(HERE / "small.json"),  # Grid of the probe: paper, kit, or a JSON file
     seeds: int = 10,  # Seeds of the probe
-    most: int = 40,  # Clips of a split that a point of a curve is made from
+    most: int = 40,  # Clips of a fold that a point of a curve is made from; of a split five times as many
     parallel: bool = False,  # Pre-train two models side by side, a core for each
     device: str = "cpu",  # Where to embed and to probe
 ):
