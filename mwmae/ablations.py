@@ -7,7 +7,7 @@ __all__ = ['BUDGETS', 'WINDOWS', 'Budget', 'Arm', 'pair', 'window_arms', 'table_
            'score_run', 'Outcome', 'run_table', 'differences', 'paper_differences', 'difference_table', 'score_table',
            'table_text', 'show_ablation', 'mwmae_ablate', 'ablate', 'write_table']
 
-# %% ../nbs/13_ablations.ipynb #bfeb5253
+# %% ../nbs/13_ablations.ipynb #8a0b102d
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import atomic_file, check_checkpoint, command, load_config, newest_checkpoint
+from .checkpoint import INSTALLED, atomic_file, check_checkpoint, command, load_config, newest_checkpoint
 from .corpus import ClipIndex, split_held_out
 from .model import PATCH_SIZES, model_config
 from .pretrain import PretrainConfig, machine_settings, open_data, pretrain, processes, training_share
@@ -300,8 +300,8 @@ def ablate(
     write_table(out, f"table-{table}", text, differences(outcomes))
     return text
 
-# %% ../nbs/13_ablations.ipynb #43bc9b6a
-@plt.style.context("mwmae.style")
+# %% ../nbs/13_ablations.ipynb #a71a88d7
+@plt.style.context(INSTALLED / "style.mplstyle")
 def write_table(
     out: Path,  # folder to write to
     name: str,  # name of the files, without suffix

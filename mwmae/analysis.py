@@ -11,7 +11,7 @@ __all__ = ['PARTS', 'QUANTITIES', 'CAPTIONS', 'open_model', 'sound_pieces', 'ope
            'report_attention', 'report_similarity', 'report_reconstructions', 'open_models', 'parse_ratios',
            'parse_numbers', 'analyse', 'mwmae_analyze']
 
-# %% ../nbs/12_analysis.ipynb #058b365f
+# %% ../nbs/12_analysis.ipynb #3b5cbcac
 import math
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from .attention import attention_probabilities
 from .audio import InputError, LogMelSpectrogram, read_audio, show_spectrogram, sound_info
-from .checkpoint import atomic_file, command, find_model, load_model
+from .checkpoint import INSTALLED, atomic_file, command, find_model, load_model
 from .corpus import CropDataset, SpectrogramStore, describe_clip, list_sounds, open_bytes, prepare_samples
 from .masking import keep_visible, random_masking, show_masked
 from .model import MAEConfig, MaskedAutoencoder, fill_gaps
@@ -767,8 +767,8 @@ def parse_numbers(
     except ValueError:
         raise InputError(f"shown is {text!r}, expected numbers of clips, such as 2,5") from None
 
-# %% ../nbs/12_analysis.ipynb #7465ef0e
-@plt.style.context("mwmae.style")
+# %% ../nbs/12_analysis.ipynb #7c83fe2d
+@plt.style.context(INSTALLED / "style.mplstyle")
 def analyse(
     folders: list[str],  # one or two model folders or run folders
     data: str,  # spectrogram store, folder of sounds, manifest or archive

@@ -10,7 +10,7 @@ __all__ = ['PAPER_TASKS', 'KIT_FILE', 'OVERALL', 'PRINTED', 'COLUMNS', 'COLOURS'
            'comparison_table', 'plain_table', 'markdown_table', 'report_text', 'show_scores', 'show_differences',
            'card_scores', 'write_reports', 'make_reports', 'mwmae_report']
 
-# %% ../nbs/11_report.ipynb #91a1bc76
+# %% ../nbs/11_report.ipynb #f9f164c4
 import json
 import math
 import re
@@ -18,7 +18,6 @@ import shutil
 import textwrap
 from collections import defaultdict
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +28,17 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from .audio import InputError
-from .checkpoint import atomic_file, command
+from .checkpoint import INSTALLED, atomic_file, command
 from .corpus import walk_files
 from .probe import GRIDS, TaskResult, interval, load_result
 from .tasks import KNOWN_TASKS, known_task
 
-# %% ../nbs/11_report.ipynb #c63b3c71
+# %% ../nbs/11_report.ipynb #e5e98727
 def paper_table(
     number: int,  # 4 (patch sizes), 5 (encoders), 6 (decoder depths) or 7 (amounts of data)
 ) -> pd.DataFrame:  # columns table, setting, model, task, mean and ci95, both in percent; s(m) is one of the tasks
     "One of the paper's Tables 4 to 7 as printed. Raises `InputError` for any other."
-    with files("mwmae").joinpath("paper_tables.csv").open() as file:
-        tables = pd.read_csv(file)
+    tables = pd.read_csv(INSTALLED / "paper_tables.csv")
     if number not in set(tables.table):
         raise InputError(f"number: the paper's tables of scores are 4, 5, 6 and 7, found {number}")
     return tables[tables.table == number].reset_index(drop=True)
@@ -530,14 +528,14 @@ def card_scores(
     return [dict(task=r.task, score=r.score, mean=interval(r.test)[0], half_width=interval(r.test)[1], grid=r.grid, seeds=len(r.seeds))
             for r in results]
 
-# %% ../nbs/11_report.ipynb #5cc8a966
+# %% ../nbs/11_report.ipynb #14b1fb9c
 def _save_figure(axes, path):
     "Write the figure of some axes, whole or not at all."
     with atomic_file(path) as temporary:
         np.ravel(axes)[0].figure.savefig(temporary, format=path.suffix[1:], dpi=150)
 
 
-@style.context("mwmae.style")
+@style.context(INSTALLED / "style.mplstyle")
 def write_reports(
     reports: list[GridReport],  # one for each grid
     skipped: list[str],  # what was left out

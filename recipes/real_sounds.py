@@ -15,7 +15,6 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.resources import files as installed_files
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -32,7 +31,7 @@ from tqdm import tqdm
 
 from mwmae.audio import InputError, LogMelSpectrogram
 from mwmae.checkpoint import (
-    PACKAGED, atomic_file, check_checkpoint, command, list_checkpoints, load_config, load_encoder, newest_checkpoint, readable_errors, share_encoder)
+    INSTALLED, PACKAGED, atomic_file, check_checkpoint, command, list_checkpoints, load_config, load_encoder, newest_checkpoint, readable_errors, share_encoder)
 from mwmae.corpus import ClipIndex, split_held_out
 from mwmae.embed import EmbedConfig, EmbeddingModel, embedding_input
 from mwmae.model import Encoder, model_cost
@@ -499,7 +498,7 @@ FINETUNE = [sys.executable, "-c", "from mwmae.checkpoint import run_at_command_l
 
 def _packaged(out):
     "What names the model: nothing where one is installed with the library, which is then meant."
-    installed = installed_files("mwmae").joinpath("packaged", "model.safetensors").is_file()
+    installed = (INSTALLED / PACKAGED / "model.safetensors").is_file()
     return [] if installed else ["--model", str((out / "runs" / "mwmae").resolve())]
 
 
