@@ -751,7 +751,7 @@ def open_embedder(
     classifier = load_classifier(folder, **options)
     return classifier.embedder, classifier
 
-# %% ../nbs/08_embed.ipynb #e0b3ba95
+# %% ../nbs/08_embed.ipynb #13731eef
 @command
 def mwmae_embed(
     sounds: Param("Sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
@@ -775,6 +775,5 @@ def mwmae_embed(
     checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
     run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, overlap, precision, classify)
     (classifier or embedder).to(choose_device(device))
-    if not model:
-        print(f"model: {default_model()}")
-    print(embed_into(Path(out), found, embedder, run, classifier))
+    done = embed_into(Path(out), found, embedder, run, classifier)
+    print(done if model else f"model: {default_model()}\n{done}")

@@ -460,7 +460,7 @@ def finetune(
     save_classifier(classifier, out, files)
     return f"{result}\nsaved: {out}\nnext:  mwmae_embed SOUNDS --model {out} --classify"
 
-# %% ../nbs/09_finetune.ipynb #63bf24d2
+# %% ../nbs/09_finetune.ipynb #2c239e0d
 @command
 def mwmae_finetune(
     sounds: str,  # Folder whose folders are labels (SOUNDS/dog/1.wav), or a table .csv with the columns path and label
@@ -484,6 +484,5 @@ def mwmae_finetune(
     "Teach a pre-trained model the labels of some sounds; mwmae_embed --classify then names others."
     given = {name: value for name, value in locals().items() if name not in ("out", "model", "device")}
     config = FinetuneConfig(model=str(model or default_model()), **given)
-    if not model:
-        print(f"model: {config.model}")
-    print(finetune(config, Path(out), device))
+    done = finetune(config, Path(out), device)
+    print(done if model else f"model: {config.model}\n{done}")
