@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ENCODER_SETTINGS', 'INSTALLED', 'PACKAGED', 'atomic_file', 'atomic_folder', 'save_config', 'load_config',
-           'differing_settings', 'save_model', 'load_tensors', 'load_model', 'load_weights', 'load_encoder',
-           'stretch_positions', 'check_encoder', 'begin_with', 'optimizer_tensors', 'restore_optimizer', 'fingerprint',
-           'save_checkpoint', 'list_checkpoints', 'check_checkpoint', 'newest_checkpoint', 'load_checkpoint',
-           'training_facts', 'model_card', 'save_pretrained', 'push_to_hub', 'packaged_folder', 'find_model',
-           'from_pretrained', 'share_encoder', 'read_flax', 'flax_name', 'from_flax', 'flax_config', 'convert',
-           'readable_errors', 'run_at_command_line', 'command', 'mwmae_convert']
+           'differing_settings', 'save_model', 'load_tensors', 'load_model', 'has_decoder', 'load_weights',
+           'load_encoder', 'stretch_positions', 'check_encoder', 'begin_with', 'optimizer_tensors', 'restore_optimizer',
+           'fingerprint', 'save_checkpoint', 'list_checkpoints', 'check_checkpoint', 'newest_checkpoint',
+           'load_checkpoint', 'training_facts', 'model_card', 'save_pretrained', 'push_to_hub', 'packaged_folder',
+           'find_model', 'from_pretrained', 'share_encoder', 'read_flax', 'flax_name', 'from_flax', 'flax_config',
+           'convert', 'readable_errors', 'run_at_command_line', 'command', 'mwmae_convert']
 
 # %% ../nbs/05_checkpoint.ipynb #2827123e
 import collections
@@ -152,7 +152,7 @@ def load_tensors(
     except SafetensorError as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from None
 
-# %% ../nbs/05_checkpoint.ipynb #cd840765
+# %% ../nbs/05_checkpoint.ipynb #3373280b
 def load_model(
     folder: str | Path,  # a model folder, or a checkpoint of a run
 ) -> MaskedAutoencoder:  # in evaluation mode, on the CPU
@@ -161,10 +161,17 @@ def load_model(
         raise InputError(f"{folder}: there is no such folder, expected one with config.json and model.safetensors")
     model = MaskedAutoencoder(load_config(MAEConfig, Path(folder) / "config.json"))
     tensors = load_tensors(Path(folder) / "model.safetensors")
-    if not any(name.startswith("decoder.") for name in tensors):
+    if not has_decoder(tensors):
         raise InputError(f"{folder}: holds an encoder without a decoder, expected both; load_encoder reads it")
     load_weights(model, tensors, folder)
     return model.eval()
+
+
+def has_decoder(
+    tensors: dict,  # tensor by name, of a model folder
+) -> bool:
+    "Whether a model folder holds more than an encoder."
+    return any(name.startswith("decoder.") for name in tensors)
 
 
 def load_weights(

@@ -555,7 +555,7 @@ class Probes:
             self.rooms[name] = self.weights.new_empty(size)
         return self.rooms[name][:size].view(shape)
 
-# %% ../nbs/10_probe.ipynb #0ca2de0e
+# %% ../nbs/10_probe.ipynb #4e6ddd6c
 def _mask(probes, layer, rows, units):
     "What dropout keeps, (r, rows, units) of 0 and 1, and the scale (r, 1, 1) that goes with it."
     mask = probes.room("mask", len(probes), rows, units)
@@ -587,9 +587,9 @@ def forward_training(
         trace.append((h, u, a, inverse, scale))
         h = a
     i = 4 * probes.depth
-    return torch.baddbmm(w[f"{i}.bias"][:, None], h, w[f"{i}.weight"].transpose(1, 2)), trace
+    return torch.baddbmm(w[f"{i}.bias"][..., None], w[f"{i}.weight"], h.mT).mT, trace
 
-# %% ../nbs/10_probe.ipynb #3782949a
+# %% ../nbs/10_probe.ipynb #7220ff7b
 def backward(
     probes: Probes,  # the runs; their `gradient` is written
     e: Tensor,  # (r, b, c) gradient of the loss with respect to the outputs
@@ -608,7 +608,7 @@ def backward(
         moment = torch.bmm(ones, torch.mul(g, u, out=a))
         gradient[f"{i + 1}.bias"].copy_((total * scale)[:, 0])
         gradient[f"{i + 1}.weight"].copy_((moment * inverse * scale)[:, 0])
-        g.add_(u.mul_(moment * inverse.square() / -b)).sub_(total / b).mul_(inverse * scale * w[f"{i + 1}.weight"][:, None])
+        g.addcmul_(u, moment * inverse.square() / -b).sub_(total / b).mul_(inverse * scale * w[f"{i + 1}.weight"][:, None])
         torch.bmm(g.transpose(1, 2), h, out=gradient[f"{i}.weight"])
         e = g
 
@@ -631,7 +631,7 @@ def training_step(
              lr=lr, weight_decay=0.0, eps=1e-8, maximize=False)
     probes.steps += 1
 
-# %% ../nbs/10_probe.ipynb #73b36f84
+# %% ../nbs/10_probe.ipynb #070deaae
 def predict(
     probes: Probes,  # the runs
     x: Tensor,  # (n, d) embeddings
@@ -649,7 +649,7 @@ def predict(
             u = probes.room(f"u{i}", len(probes), len(rows), factor.shape[1])
             h = torch.bmm(h, w[f"{i}.weight"].transpose(1, 2), out=u).mul_(factor[:, None]).add_(shift[:, None]).relu_()
         i = 4 * probes.depth
-        outputs.append(torch.baddbmm(w[f"{i}.bias"][:, None], h, w[f"{i}.weight"].transpose(1, 2)))
+        outputs.append(torch.baddbmm(w[f"{i}.bias"][..., None], w[f"{i}.weight"], h.mT).mT)
     return torch.cat(outputs, 1)
 
 # %% ../nbs/10_probe.ipynb #078a321f
@@ -730,7 +730,7 @@ def group_size(
     weights = point.hidden_dim * (features + (point.hidden_layers - 1) * point.hidden_dim)
     return max(1, GPU_MEMORY // (4 * (6 * weights + (3 * point.hidden_layers + 2) * values)))
 
-# %% ../nbs/10_probe.ipynb #1dc98677
+# %% ../nbs/10_probe.ipynb #e4de37c7
 def _shape(point):
     "What runs of one group must have in common."
     return replace(point, lr=1.0, dropout=0.0, initialization="xavier_normal")
@@ -738,18 +738,20 @@ def _shape(point):
 
 def group_runs(
     runs: list[tuple[list[int], ProbeConfig]],  # key and point of each
-    size: Callable,  # group size by point
+    size: Callable,  # largest group by point
+    workers: int = 1,  # groups that are trained at a time
 ) -> list[list[int]]:  # indices into `runs`
-    "Divide runs into groups of one shape and of even sizes, in the order of their learning rates."
+    "Divide runs into groups of one shape and of even sizes, equally many for every worker, in the order of their learning rates."
     groups, order = [], sorted(range(len(runs)), key=lambda i: (str(_shape(runs[i][1])), runs[i][1].lr))
     for _, same in itertools.groupby(order, lambda i: _shape(runs[i][1])):
         same = list(same)
-        count = -(-len(same) // size(runs[same[0]][1]))
+        rounds = math.ceil(len(same) / size(runs[same[0]][1]) / workers)
+        count = min(len(same), rounds * workers)
         bounds = [len(same) * i // count for i in range(count + 1)]
         groups += [same[a:b] for a, b in itertools.pairwise(bounds)]
     return groups
 
-# %% ../nbs/10_probe.ipynb #80f03f54
+# %% ../nbs/10_probe.ipynb #94b6296b
 def train_runs(
     task: Task,  # the task
     runs: list[tuple[list[int], ProbeConfig]],  # key and point of each
@@ -760,8 +762,9 @@ def train_runs(
 ) -> list[Trained]:  # in the order of `runs`
     "Train any runs on the same rows, in groups, one group on each core at a time."
     device, threads = train.x.device.type, torch.get_num_threads()
-    groups = group_runs(runs, lambda point: group_size(point, *train.x.shape, device))
-    workers = min(threads, len(groups)) if device == "cpu" else 1
+    workers = threads if device == "cpu" else 1
+    groups = group_runs(runs, lambda point: group_size(point, *train.x.shape, device), workers)
+    workers = min(workers, len(groups))
     found = {}
 
     def work(group):

@@ -41,8 +41,10 @@ from mwmae.quick import linear_labels, nearest_labels
 from mwmae.report import card_scores, collect_results, grid_report, markdown_table, report_table, report_text, score_rows
 from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
 
-KINDS = ("mwmae", "mae")
-STEPS = ("pool", "tune", "pretrain", "evaluate", "curves", "package", "report")
+KINDS = ("mwmae", "mae")  # compared with each other: as many steps on the same clips
+LONGER = "longer"  # MW-MAE, trained on: this one is installed with the library
+RUNS = (*KINDS, LONGER)
+STEPS = ("pool", "tune", "pretrain", "longer", "evaluate", "curves", "package", "report")
 LEFT_OUT = {"gcompris-qt-data": "some of its files are under CC Sampling Plus 1.0, which forbids their use in advertising"}
 LICENCES = {  # read off the copyright files of packages for which licences.csv names none
     "asterisk-moh-opsound-g722": "CC-BY-SA-3.0", "fillets-ng-data-cs": "GPL-2", "fillets-ng-data-nl": "GPL-2", "freepats": "GPL-2+",
@@ -108,7 +110,7 @@ def select_pool(
 
 # --- 2. pre-training
 
-FREE = ("data", "workers", "evaluate_every", "save_every", "keep")  # settings on which no weight depends
+FREE = ("data", "init", "workers", "evaluate_every", "save_every", "keep")  # settings on which no weight depends
 
 
 def training_settings(
@@ -234,6 +236,21 @@ def pretrain_both(
     train_all({out / "runs" / kind: training_settings(kind, size, out, clips, epochs, seed) for kind in KINDS}, corpus, parallel)
 
 
+def pretrain_longer(
+    out: Path,  # folder of the recipe
+    size: str,  # such as 'mini_4x16'
+    epochs: int,  # further passes over the clips
+    seed: int,  # of the first run; this one has the next
+):
+    "Train MW-MAE on, with a learning rate that rises and falls once more."
+    begin = out / "runs" / "mwmae"
+    if newest_checkpoint(begin / "checkpoints") is None:
+        raise InputError(f"{begin}: holds no run, expected the end of the step pretrain")
+    corpus, clips = open_pool(out)
+    config = replace(training_settings("mwmae", size, out, clips, epochs, seed + 1), init=str(begin))
+    train_all({out / "runs" / LONGER: config}, corpus, False)
+
+
 CANDIDATES = [(32, 0.0032), (32, 0.0016), (16, 0.0016), (16, 0.0008)]  # clips in a step, and highest learning rate
 
 
@@ -271,8 +288,8 @@ def opened_models(
     size: str,  # such as 'mini_4x16'
     device: str,  # where to calculate
 ) -> list[HearModel]:
-    "The two models and the two baselines, under short names."
-    names = {kind: str(out / "runs" / kind) for kind in KINDS} | {"random": f"random:mwmae_{size}", "logmel": "logmel"}
+    "The models and the two baselines, under short names."
+    names = {kind: str(out / "runs" / kind) for kind in RUNS} | {"random": f"random:mwmae_{size}", "logmel": "logmel"}
     found = [replace(open_hear_model(name, device), name=short) for short, name in names.items()]
     for model in found:
         if isinstance(model.module, EmbeddingModel):
@@ -350,13 +367,14 @@ def embed_some(
 
 def stages(
     out: Path,  # folder of the recipe
-    kind: str,  # 'mwmae' or 'mae'
+    kind: str,  # name of a run
 ) -> dict:  # for each step a function that returns the encoder then
-    "The encoders of a run: before its first step, and at checkpoints evenly spaced."
+    "The encoders of a run: before its first step, where it begins from nothing, and at checkpoints evenly spaced."
     config = load_config(PretrainConfig, out / "runs" / kind / "config.json")
     kept = list_checkpoints(out / "runs" / kind / "checkpoints")
     steps = {int(path.name): path for path in kept if path == kept[-1] or int(path.name) % config.save_every == 0}  # no others, where it was stopped
-    return {0: lambda: random_model(config.model, config.seed).encoder} | {step: partial(load_encoder, path) for step, path in steps.items()}
+    first = {} if config.init else {0: lambda: random_model(config.model, config.seed).encoder}
+    return first | {step: partial(load_encoder, path) for step, path in steps.items()}
 
 
 def draw_curves(
@@ -365,11 +383,11 @@ def draw_curves(
     most: int,  # clips of a fold, at most, see `read_some`
     seed: int,  # of the choice of clips
 ):
-    "Quick scores of every stage of both runs on all multiclass scene tasks; a file for each."
+    "Quick scores of every stage of all runs on all multiclass scene tasks; a file for each."
     for task in map(open_task, find_tasks(corpora / "tasks")):
         if (task.embedding_type, task.prediction_type) != ("scene", "multiclass"):
             continue
-        files = {(kind, step): (out / "curves" / task.name / f"{kind}-{step:08d}.csv", make) for kind in KINDS for step, make in stages(out, kind).items()}
+        files = {(kind, step): (out / "curves" / task.name / f"{kind}-{step:08d}.csv", make) for kind in RUNS for step, make in stages(out, kind).items()}
         missing = {key: file for key, file in files.items() if not file[0].is_file()}
         spectrograms, labels = read_some(task, most, seed) if missing else ({}, {})
         for (kind, step), (path, make) in tqdm(missing.items(), f"curves: {task.name}", unit="stage", disable=None):
@@ -401,10 +419,10 @@ def embedded_rows(
 def confusions(
     out: Path,  # folder of the recipe
 ) -> pd.DataFrame:  # columns task, model, label, answer, count
-    "What a linear layer on the embeddings of MW-MAE takes for what, in two tasks."
+    "What a linear layer on the embeddings of the packaged model takes for what, in two tasks."
     found = []
     for name in CONFUSED:
-        task, scenes, labels, _ = embedded_rows(out, "mwmae", name)
+        task, scenes, labels, _ = embedded_rows(out, LONGER, name)
         answers = answers_of_folds(task, scenes, labels, final=True)
         counts = answers.groupby(["label", "linear"]).size().reset_index(name="count").rename(columns={"linear": "answer"})
         found.append(counts.assign(task=name))
@@ -418,7 +436,7 @@ def draw_map(
     each: int = 36,  # notes of each family
 ) -> pd.DataFrame:  # columns x, y, label, note, neighbour and sound (base64 of an MP3 file, or nothing)
     "Lay embeddings of notes out in the plane, and let a dozen of them be heard. No label is used."
-    task, scenes, labels, files = embedded_rows(out, "mwmae", MAPPED)
+    task, scenes, labels, files = embedded_rows(out, LONGER, MAPPED)
     table = pd.DataFrame({"file": files[BANK], "label": labels[BANK]})
     table = table.groupby("label", group_keys=False)[["file", "label"]].apply(lambda group: group.sample(min(each, len(group)), random_state=seed))
     x = StandardScaler().fit_transform(scenes[BANK][table.index])
@@ -499,7 +517,7 @@ FINETUNE = [sys.executable, "-c", "from mwmae.checkpoint import run_at_command_l
 def _packaged(out):
     "What names the model: nothing where one is installed with the library, which is then meant."
     installed = (INSTALLED / PACKAGED / "model.safetensors").is_file()
-    return [] if installed else ["--model", str((out / "runs" / "mwmae").resolve())]
+    return [] if installed else ["--model", str((out / "runs" / LONGER).resolve())]
 
 
 def _copy(file, folder):
@@ -511,8 +529,8 @@ def _copy(file, folder):
 def losses(
     out: Path,  # folder of the recipe
 ) -> pd.DataFrame:  # columns model, step, epoch, held_out_loss
-    "Held-out losses of both runs."
-    logs = [pd.read_csv(out / "runs" / kind / "log.csv").assign(model=kind) for kind in KINDS]
+    "Held-out losses of all runs."
+    logs = [pd.read_csv(out / "runs" / kind / "log.csv").assign(model=kind) for kind in RUNS]
     return pd.concat(logs).dropna(subset="held_out_loss")[["model", "step", "epoch", "held_out_loss"]].round(5)
 
 
@@ -521,7 +539,7 @@ def compute(
     grid: str,  # name of the grid
 ) -> pd.DataFrame:  # columns what, seconds
     "Seconds on the clock: of training from speed.csv, of probes from the results, of the rest from times.csv."
-    rows = [(f"pre-train {kind}", pd.read_csv(out / "runs" / kind / "speed.csv").seconds.sum()) for kind in KINDS]
+    rows = [(f"pre-train {kind}", pd.read_csv(out / "runs" / kind / "speed.csv").seconds.sum()) for kind in RUNS]
     probes = sum(load_result(path).seconds for path in (out / "hear" / "results").glob(f"*/*/{grid}.json"))
     times = pd.read_csv(out / "times.csv", names=["step", "seconds"]).groupby("step").seconds.sum()
     rows += [("embed the tasks", max(0.0, times.get("evaluate", 0) - probes)), ("probes", probes), ("curves", times.get("curves", 0))]
@@ -548,10 +566,10 @@ def pool_hours(
 
 def facts(
     out: Path,  # folder of the recipe
-) -> dict:  # settings, sizes and the end of both runs
-    "What has to be known of the two models, without any path."
+) -> dict:  # settings, sizes and the end of all runs
+    "What has to be known of the models, without any path."
     found = {}
-    for kind in KINDS:
+    for kind in RUNS:
         config = load_config(PretrainConfig, out / "runs" / kind / "config.json")
         state = check_checkpoint(newest_checkpoint(out / "runs" / kind / "checkpoints"))
         cost = model_cost(config.model_config())
@@ -605,12 +623,15 @@ def package(
     out: Path,  # folder of the recipe
     grid: str,  # grid of the probe
 ):
-    "Write the encoder of MW-MAE to `mwmae/packaged`, with its scores and the credits of the recordings in its card."
-    config = load_config(PretrainConfig, out / "runs" / "mwmae" / "config.json")
+    "Write the encoder that learnt longest to `mwmae/packaged`, with its scores and the credits of the recordings in its card."
+    config = load_config(PretrainConfig, out / "runs" / LONGER / "config.json")
     found, _ = collect_results([out / "hear" / "results"])
-    scores = card_scores([result for result in found if (result.grid, result.model) == (read_grid(grid)[0], "mwmae")])
+    scores = card_scores([result for result in found if (result.grid, result.model) == (read_grid(grid)[0], LONGER)])
     credits = (out / "credits.md").read_text(encoding="utf-8").strip().replace("# Credits", "## Credits", 1)
-    share_encoder(out / "runs" / "mwmae", HERE.parent / "mwmae" / PACKAGED, title=config.model, scores=scores, notes=credits)
+    before = check_checkpoint(newest_checkpoint(out / "runs" / "mwmae" / "checkpoints"))
+    begun = (f"The run above goes on from an earlier one, of {before['step']:,} steps on the same clips, with a learning rate of "
+             f"its own that rises and falls. Scores are those of `recipes/real_sounds.py`, on the tasks of its chapter.\n\n")
+    share_encoder(out / "runs" / LONGER, HERE.parent / "mwmae" / PACKAGED, title=config.model, scores=scores, notes=begun + credits)
 
 
 @command
@@ -618,9 +639,10 @@ def real_sounds(
     corpora: str,  # Folder with licences.csv, pool/ and tasks/
     out: str = "real_sounds",  # Folder for everything large: runs, embeddings, results
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),  # Folder for the small files that the chapter reads
-    steps: str = "pool,pretrain,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model
+    steps: str = "pool,pretrain,longer,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model
     size: str = "mini_4x16",  # Encoder and patch of both models
     epochs: int = 36,  # Passes over the pool
+    more: int = 60,  # Further passes of the model that is to be installed
     seed: int = 0,  # Seed of both runs, of the choice of clips for the curves, and of the map
     grid: str = str(HERE / "small.json"),  # Grid of the probe: paper, kit, or a JSON file
     seeds: int = 10,  # Seeds of the probe
@@ -637,6 +659,7 @@ def real_sounds(
         "pool": lambda: select_pool(corpora, out),
         "tune": lambda: tune(out, size, seed, parallel),
         "pretrain": lambda: pretrain_both(out, size, epochs, seed, parallel),
+        "longer": lambda: pretrain_longer(out, size, more, seed),
         "evaluate": lambda: evaluate_all(corpora, out, size, grid, seeds, device),
         "curves": lambda: draw_curves(corpora, out, most, seed),
         "package": lambda: package(out, grid),
