@@ -331,7 +331,7 @@ def get_scene_embeddings(
     "Embed clips of equal length as a whole. Raises `InputError` for what is not sound."
     return model(audio)
 
-# %% ../nbs/08_embed.ipynb #78a03e9c
+# %% ../nbs/08_embed.ipynb #7b22040f
 @torch.no_grad()
 def show_embedding(
     audio: Tensor,  # (samples,) sound at 16 kHz
@@ -345,7 +345,7 @@ def show_embedding(
     centred = steps - steps.mean(0)
     directions = torch.linalg.svd(centred, full_matrices=False).Vh[:components]
     seconds = step_times(len(audio), len(steps)) / 1000
-    _, (above, below) = plt.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained", dpi=80)
+    _, (above, below) = plt.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
     show_spectrogram(spectrogram[0], above)
     above.set_xlabel("")
     for i, values in enumerate((centred @ directions.T).T):
@@ -355,7 +355,7 @@ def show_embedding(
     below.legend(loc="upper center", ncols=components, fontsize=8)
     return above, below
 
-# %% ../nbs/08_embed.ipynb #d2d94eef
+# %% ../nbs/08_embed.ipynb #ea15c659
 class Reconstruction(NamedTuple):
     "A sound's log-mel spectrogram, what was visible of it, and what a model made of that."
     original: Tensor  # (frames, mels)
@@ -387,7 +387,7 @@ def show_sound_reconstruction(
     reconstruction: Reconstruction,  # from `reconstruct`
 ):  # three axes: original, visible, completed
     "Draw a sound's spectrogram, what was visible of it, and how it was completed."
-    _, axes = plt.subplots(3, 1, figsize=(8, 5), sharex=True, layout="constrained", dpi=80)
+    _, axes = plt.subplots(3, 1, figsize=(8, 5), sharex=True, layout="constrained")
     limits = dict(vmin=reconstruction.original.min(), vmax=reconstruction.original.max())
     for ax, title, picture in zip(axes, reconstruction._fields, reconstruction):
         ax.set_facecolor("lightgrey")

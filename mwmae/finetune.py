@@ -331,7 +331,7 @@ def summary(
             f"always answering {common.index[0]} would be {common.iloc[0] / len(answers):.0%}")
     return text + "".join([f"\nmistaken: {'; '.join(f'{label} for {answer} ({n})' for (label, answer), n in wrong)}"] * bool(wrong))
 
-# %% ../nbs/09_finetune.ipynb #c19007dc
+# %% ../nbs/09_finetune.ipynb #a9f9c8e1
 def show_confusion(
     answers: pd.DataFrame,  # with the columns label and answer, such as held_out.csv
     ax=None,  # axes to draw on; default: fresh ones
@@ -341,7 +341,7 @@ def show_confusion(
     counts = confusion_matrix(answers.label, answers.answer, labels=labels)
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     size = 1.6 + 0.32 * len(labels)
-    ax = ax or plt.subplots(figsize=(size + 0.8, size), layout="constrained", dpi=80)[1]
+    ax = ax or plt.subplots(figsize=(size + 0.8, size), layout="constrained")[1]
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*counts.nonzero()):
         ax.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color="white" if shares[row, column] > 0.5 else "black")

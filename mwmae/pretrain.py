@@ -11,7 +11,7 @@ __all__ = ['MODEL_SETTINGS', 'BUILTIN_CLIPS', 'COLUMNS', 'PROBED', 'HELD_OUT_SEE
            'machine_settings', 'new_run', 'newest_run', 'default_model', 'last_words', 'begin_run', 'run_command',
            'window_list', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #594778e8
+# %% ../nbs/07_pretrain.ipynb #23694545
 import contextlib
 import importlib.util
 import io
@@ -40,11 +40,12 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, default_collate
 from tqdm.auto import tqdm
 
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from .audio import InputError
 from .checkpoint import (
-    PACKAGED, atomic_file, begin_with, check_checkpoint, command, differing_settings, find_model, list_checkpoints, load_checkpoint,
+    INSTALLED, PACKAGED, atomic_file, begin_with, check_checkpoint, command, differing_settings, find_model, list_checkpoints, load_checkpoint,
     load_config, newest_checkpoint, packaged_folder, save_checkpoint, save_config)
 from .corpus import (
     ClipIndex, CropDataset, Prepared, SoundFiles, SpectrogramStore, analyse_all, prepare, prepare_samples, split_held_out)
@@ -301,7 +302,7 @@ def open_log(
         temporary.write_text("\n".join([",".join(columns), *kept]) + "\n")
     return open(path, "a", buffering=1, newline="")
 
-# %% ../nbs/07_pretrain.ipynb #c73a12cd
+# %% ../nbs/07_pretrain.ipynb #9dbf8ae3
 def show_losses(
     run: str | Path,  # a run folder
     ax=None,  # matplotlib axes; None makes a figure
@@ -309,7 +310,7 @@ def show_losses(
     "Draw training and held-out loss of a run over its epochs, beside the guess that knows each band's mean."
     log = pd.read_csv(Path(run) / "log.csv")
     if ax is None:
-        ax = Figure(figsize=(7, 3), layout="constrained").subplots()
+        ax = Figure(figsize=(8, 3), layout="constrained").subplots()
     smooth = log.loss.rolling(max(1, len(log) // 100), min_periods=1).mean()
     ax.plot(log.epoch, smooth, lw=1, label="training crops")
     held_out = log.dropna(subset="held_out_loss")
@@ -329,23 +330,29 @@ def _show_probe(log, ax):
     for column, colour, sign in zip(PROBED, ("C2", "C3"), ("s--", "^--")):
         right.plot(scored.epoch, 100 * scored[column], sign, color=colour, ms=4, lw=1, label=f"{column.replace('_', ' ')} (%)")
     right.set(ylabel="probe, right answers (%)", ylim=(0, 100))
+    right.spines.right.set_visible(True)
     return right.lines
 
 
+@style.context(INSTALLED / "style.mplstyle")
 def save_figures(
     run: Path,  # a run folder
     model: MaskedAutoencoder,  # its model
     batch: dict,  # held-out clips: 'spectrogram' (b, frames, mels) and 'noise' (b, n)
 ):
     "Draw the loss curve of a run, and reconstructions of up to three held-out clips."
-    show_losses(run).figure.savefig(run / "figures" / "loss.png", dpi=80)
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    show_losses(run).figure.savefig(run / "figures" / "loss.png")
+    figure = Figure(figsize=(8, 5.4), layout="constrained")
     rows = figure.subplots(3, 3, sharex=True, sharey=True)
     with torch.no_grad():
         out = model(batch["spectrogram"][:3], batch["noise"][:3])
     for axes, clip, prediction, mask in zip(rows, batch["spectrogram"].cpu(), out.prediction.float().cpu(), out.mask.cpu()):
         show_reconstruction(clip, prediction, mask, model.config, axes)
-    figure.savefig(run / "figures" / "reconstruction.png", dpi=80)
+    for ax in rows[1:].flat:
+        ax.set_title("")
+    for ax in rows[:-1].flat:
+        ax.set_xlabel("")
+    figure.savefig(run / "figures" / "reconstruction.png")
 
 # %% ../nbs/07_pretrain.ipynb #cb01471c
 def make_optimizer(

@@ -1,13 +1,15 @@
 """Build the site offline: nbdev processes the notebooks into _proc, smalldocs renders them into _docs.
 
 The published site is rendered from the same _proc and the same _quarto.yml by Quarto (--process stops
-before rendering). Before either renders, signatures are mended where nbdev leaves them unreadable. smalldocs is
+before rendering). Before either renders, signatures are mended where nbdev leaves them unreadable, words in
+tables go to the left, and no line breaks between a number and its sign. smalldocs is
 brought to do four things as nbdev and Quarto do: name a page as nbdev does (02_masking.ipynb is
 masking.html), link names in backticks to this copy of the site, load KaTeX from the site, and ask no
 other host for fonts (fonts.scss does that for Quarto).
 """
 import ast
 import inspect
+import itertools
 import json
 import re
 import shutil
@@ -99,17 +101,53 @@ def mend_signature(
     return f"```python\n{class_fields(anything[1], code) if anything else code}\n```"
 
 
-def mend_signatures(
+def keep_together(
+    text: str,  # Markdown or HTML
+) -> str:  # the same, without line breaks within 1.0 ± 0.2 and 80 %
+    "Put spaces that do not break between a number and its sign, but not into code, formulas or tags."
+    parts = re.split(r"(```.*?```|`[^`\n]*`|\$[^$]*\$|<[^>]*>)", text, flags=re.DOTALL)
+    parts[::2] = [re.sub(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)", "\N{NO-BREAK SPACE}", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def mend_table(
+    table: re.Match,  # a table as pandas writes it
+) -> str:  # the same table, its columns of words on the left
+    "Align words to the left; styles.css has numbers on the right."
+    rows = [re.findall(r"<td>(.*?)</td>", row, flags=re.DOTALL) for row in re.findall(r"<tr>(.*?)</tr>", table[0], flags=re.DOTALL)]
+    columns = list(zip(*filter(None, rows)))
+    words = {i for i, column in enumerate(columns) if not any(re.match(r"\W*\d|$", cell) for cell in column)}
+    left = ' style="text-align: left"'
+
+    def mend_row(row):
+        count = itertools.count()
+        text = re.sub("<td>", lambda _: f"<td{left}>" if next(count) in words else "<td>", row[0])
+        heads = text.count("<th")
+        if "<td" not in text and heads >= len(columns):  # a row of the head; what stands before the columns names the rows
+            count = itertools.count(len(columns) - heads)
+            text = re.sub("<th>", lambda _: f"<th{left}>" if next(count) in words else "<th>", text)
+        return text
+
+    return re.sub(r"<tr.*?</tr>", mend_row, table[0], flags=re.DOTALL)
+
+
+def mend(
     proc: Path,  # the folder of processed notebooks
 ):
-    "Mend the signatures that `show_doc` wrote into processed notebooks."
+    "Mend in processed notebooks the signatures that `show_doc` wrote, tables, and lines that break after a number."
     for path in proc.rglob("*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = keep_together("".join(cell["source"])).splitlines(keepends=True)
             for output in cell.get("outputs", []):
-                if text := "".join(output.get("data", {}).get("text/markdown", "")):
+                data = output.get("data", {})
+                if text := "".join(data.get("text/markdown", "")):
                     mended = re.sub(r"```python\n(.*?)\n```", mend_signature, text, flags=re.DOTALL)
-                    output["data"]["text/markdown"] = mended.splitlines(keepends=True)
+                    data["text/markdown"] = keep_together(mended).splitlines(keepends=True)
+                if 'class="dataframe"' in (text := "".join(data.get("text/html", ""))):
+                    mended = re.sub(r'<table[^>]*class="dataframe".*?</table>', mend_table, text, flags=re.DOTALL)
+                    data["text/html"] = keep_together(mended).splitlines(keepends=True)
         path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
@@ -131,7 +169,7 @@ def main(
     except Exception as error:
         sys.exit(f"{error}\nCells that import, are exported or call show_doc run here, without those before them: "
                  "keep imports in cells of their own.")
-    mend_signatures(proc)
+    mend(proc)
     if process:
         return
     layout.KATEX = "katex"
