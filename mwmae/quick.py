@@ -6,7 +6,7 @@
 __all__ = ['STRENGTHS', 'LIMIT', 'nearest_labels', 'linear_labels', 'quick_scores', 'Labelled', 'labelled_sounds', 'check_labels',
            'probe_sounds', 'QuickProbe']
 
-# %% ../nbs/06_quick.ipynb #4ad09aeb
+# %% ../nbs/06_quick.ipynb #20f9f227
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from fastcore.basics import patch
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -137,7 +138,7 @@ def probe_sounds(
     turn = pd.Series([sounds[i].label for i in order]).groupby([sounds[i].label for i in order]).cumcount()
     return [sounds[i] for i in sorted(order[np.argsort(turn, kind="stable")][:limit])]
 
-# %% ../nbs/06_quick.ipynb #88bef58f
+# %% ../nbs/06_quick.ipynb #3bcc55d0
 class QuickProbe:
     "Labelled sounds in memory, to score an encoder with. Raises `InputError` if they are too few."
 
@@ -162,23 +163,27 @@ class QuickProbe:
         check_labels(self.labels, str(source))
         self.units = torch.stack(units)
 
-    @torch.no_grad()
-    def embeddings(
-        self,
-        encoder: Encoder,  # the encoder
-        batch: int = 32,  # units at a time
-    ) -> Tensor:  # (sounds, size) float32
-        "Embed each sound once."
-        training, device = encoder.training, next(encoder.parameters()).device
-        encoder.eval()
-        means = torch.cat([encoder.features(units.to(device).float()).float().mean(1).cpu() for units in self.units.split(batch)])
-        encoder.train(training)
-        owners = torch.tensor(self.owners)
-        return torch.zeros(len(self.labels), means.shape[1]).index_add_(0, owners, means) / owners.bincount()[:, None]
+# %% ../nbs/06_quick.ipynb #4f7103b9
+@patch
+@torch.no_grad()
+def embeddings(
+    self: QuickProbe,
+    encoder: Encoder,  # the encoder
+    batch: int = 32,  # units at a time
+) -> Tensor:  # (sounds, size) float32
+    "Embed each sound once."
+    training, device = encoder.training, next(encoder.parameters()).device
+    encoder.eval()
+    means = torch.cat([encoder.features(units.to(device).float()).float().mean(1).cpu() for units in self.units.split(batch)])
+    encoder.train(training)
+    owners = torch.tensor(self.owners)
+    return torch.zeros(len(self.labels), means.shape[1]).index_add_(0, owners, means) / owners.bincount()[:, None]
 
-    def scores(
-        self,
-        encoder: Encoder,  # the encoder
-    ) -> dict:  # as `quick_scores` returns it
-        "Score an encoder."
-        return quick_scores(self.embeddings(encoder).numpy(), self.labels)
+
+@patch
+def scores(
+    self: QuickProbe,
+    encoder: Encoder,  # the encoder
+) -> dict:  # as `quick_scores` returns it
+    "Score an encoder."
+    return quick_scores(self.embeddings(encoder).numpy(), self.labels)

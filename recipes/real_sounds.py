@@ -44,7 +44,7 @@ from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, ope
 KINDS = ("mwmae", "mae")  # compared with each other: as many steps on the same clips
 LONGER = "longer"  # MW-MAE, trained on: this one is installed with the library
 RUNS = (*KINDS, LONGER)
-STEPS = ("pool", "tune", "pretrain", "longer", "evaluate", "curves", "package", "report")
+STEPS = ("pool", "tune", "pretrain", "longer", "evaluate", "curves", "package", "report", "ablate")
 LEFT_OUT = {"gcompris-qt-data": "some of its files are under CC Sampling Plus 1.0, which forbids their use in advertising"}
 LICENCES = {  # read off the copyright files of packages for which licences.csv names none
     "asterisk-moh-opsound-g722": "CC-BY-SA-3.0", "fillets-ng-data-cs": "GPL-2", "fillets-ng-data-nl": "GPL-2", "freepats": "GPL-2+",
@@ -499,25 +499,34 @@ def fifty_clips(
                 for file in [file for file, labels in truth[asked].items() if labels == [label]]:
                     _copy(folder / "16000" / asked / file, place / "other-kits" / label)
             begin = time.perf_counter()
-            done = subprocess.run(FINETUNE + typed.split()[1:] + _packaged(out), cwd=place, capture_output=True, text=True)
-            if done.returncode:
-                raise InputError(f"{typed}: {done.stderr.strip()}")
+            printed = run_typed("finetune", typed, place, _packaged(out))
             found["seconds"].append(round(time.perf_counter() - begin, 1))
             answers = pd.read_csv(place / "strokes" / "held_out.csv")
             found["right"].append(float((answers.label == answers.answer).mean()))
             if not draw:
-                first, found["printed"], found["asked"] = answers, done.stdout, len(answers)
+                first, found["printed"], found["asked"] = answers, printed, len(answers)
     return found, first
 
 
-FINETUNE = [sys.executable, "-c", "from mwmae.checkpoint import run_at_command_line; from mwmae.finetune import mwmae_finetune; "
-            "run_at_command_line(mwmae_finetune.__wrapped__)"]
+def run_typed(
+    module: str,  # module of the library that has the command
+    typed: str,  # the command as one would type it
+    folder: Path,  # where it is typed
+    further: tuple = (),  # further options
+) -> str:  # what it printed
+    "Run a command of this library, that of this Python. Raises `InputError` with what it said if it fails."
+    name, *options = typed.split()
+    code = f"from mwmae.checkpoint import run_at_command_line; from mwmae.{module} import {name}; run_at_command_line({name}.__wrapped__)"
+    done = subprocess.run([sys.executable, "-c", code, *options, *further], cwd=folder, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise InputError(f"{typed}: ended with status {done.returncode}")
+    return done.stdout
 
 
 def _packaged(out):
     "What names the model: nothing where one is installed with the library, which is then meant."
     installed = (INSTALLED / PACKAGED / "model.safetensors").is_file()
-    return [] if installed else ["--model", str((out / "runs" / LONGER).resolve())]
+    return () if installed else ("--model", str((out / "runs" / LONGER).resolve()))
 
 
 def _copy(file, folder):
@@ -590,7 +599,6 @@ def report(
     seed: int,  # of the map
 ):
     "Write everything that is shown."
-    results.mkdir(parents=True, exist_ok=True)
     name = read_grid(grid)[0]
     found, _ = collect_results([out / "hear" / "results"])
     rows = score_rows(found)
@@ -616,7 +624,32 @@ def report(
         temporary.write_text(json.dumps(said, indent=1) + "\n")
 
 
-# --- 6. the model that is installed with the library
+# --- 6. how much data it takes, and which windows
+
+SMALL_TASKS = ("drum_stroke", "letters")
+TABLES = ("7", "windows")
+
+
+def ablate(
+    corpora: Path,  # folder with tasks
+    out: Path,  # folder of the recipe
+    results: Path,  # folder of small files that the chapter on ablations reads
+    epochs: int,  # passes over the pool of a run with all of it
+):
+    "Two tables of ablations on the pool, scored on the smallest tasks."
+    for task in SMALL_TASKS:
+        place = out / "small_tasks" / task
+        place.parent.mkdir(exist_ok=True)
+        if not place.is_symlink():
+            place.symlink_to(next(path for path in find_tasks(corpora / "tasks") if open_task(path).name == task).resolve())
+    for table in TABLES:
+        typed = f"mwmae_ablate {table} --budget tiny --data pool.csv --tasks small_tasks --epochs {epochs} --seeds 5"
+        print(f"$ {typed}\n{run_typed('ablations', typed, out)}")
+        for ending in ("txt", "csv"):
+            shutil.copy(out / "ablations" / f"table-{table}.{ending}", results / f"table-{table}.{ending}")
+
+
+# --- 7. the model that is installed with the library
 
 
 def package(
@@ -639,10 +672,11 @@ def real_sounds(
     corpora: str,  # Folder with licences.csv, pool/ and tasks/
     out: str = "real_sounds",  # Folder for everything large: runs, embeddings, results
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),  # Folder for the small files that the chapter reads
-    steps: str = "pool,pretrain,longer,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model
+    steps: str = "pool,pretrain,longer,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model, ablate repeats two tables at a tiny budget
     size: str = "mini_4x16",  # Encoder and patch of both models
     epochs: int = 36,  # Passes over the pool
     more: int = 60,  # Further passes of the model that is to be installed
+    ablation_epochs: int = 4,  # Passes over the pool of the runs of the step ablate
     seed: int = 0,  # Seed of both runs, of the choice of clips for the curves, and of the map
     grid: str = str(HERE / "small.json"),  # Grid of the probe: paper, kit, or a JSON file
     seeds: int = 10,  # Seeds of the probe
@@ -655,6 +689,7 @@ def real_sounds(
     if unknown := sorted(set(steps.split(",")) - set(STEPS)):
         raise InputError(f"--steps has {', '.join(unknown)}, expected some of {', '.join(STEPS)}")
     out.mkdir(parents=True, exist_ok=True)
+    Path(results).mkdir(parents=True, exist_ok=True)
     work = {
         "pool": lambda: select_pool(corpora, out),
         "tune": lambda: tune(out, size, seed, parallel),
@@ -664,6 +699,7 @@ def real_sounds(
         "curves": lambda: draw_curves(corpora, out, most, seed),
         "package": lambda: package(out, grid),
         "report": lambda: report(corpora, out, Path(results), grid, seed),
+        "ablate": lambda: ablate(corpora, out, Path(results), ablation_epochs),
     }
     for step in [step for step in STEPS if step in steps.split(",")]:
         print(f"{step} ...", flush=True)
