@@ -302,7 +302,7 @@ def open_log(
         temporary.write_text("\n".join([",".join(columns), *kept]) + "\n")
     return open(path, "a", buffering=1, newline="")
 
-# %% ../nbs/07_pretrain.ipynb #9dbf8ae3
+# %% ../nbs/07_pretrain.ipynb #f0226518
 def show_losses(
     run: str | Path,  # a run folder
     ax=None,  # matplotlib axes; None makes a figure
@@ -333,7 +333,7 @@ def _show_probe(log, ax):
     right.spines.right.set_visible(True)
     return right.lines
 
-
+# %% ../nbs/07_pretrain.ipynb #6845e69e
 @style.context(INSTALLED / "style.mplstyle")
 def save_figures(
     run: Path,  # a run folder
@@ -521,7 +521,7 @@ class _Shares:
     def __iter__(self):
         return (pairs for step in self.steps for pairs, _ in self.of(step))
 
-# %% ../nbs/07_pretrain.ipynb #d06dc0da
+# %% ../nbs/07_pretrain.ipynb #2e1277e1
 @patch
 def begin(
     self: Run,
@@ -550,7 +550,7 @@ def begin(
     self.state["loss_before"] = self.state["loss"] = held_out_loss(self.model, batches)
     self.measure_probe()
 
-
+# %% ../nbs/07_pretrain.ipynb #896f3c02
 @patch
 def measure_probe(self: Run):
     "Score the encoder on the labelled sounds of `--probe`, if there are any; the main process does, and keeps the scores in its state."
@@ -805,7 +805,7 @@ def machine_settings(
     chosen.setdefault("save_every", max(1, min(1000, steps // 10)))
     return PretrainConfig(**chosen)
 
-# %% ../nbs/07_pretrain.ipynb #50719dc8
+# %% ../nbs/07_pretrain.ipynb #b5a634f1
 def new_run(
     runs: Path,  # folder of runs
     model: str,  # name of the model
@@ -839,7 +839,7 @@ def default_model(
         packaged_folder()  # says so if there is none
     return str(found[-1]) if found else PACKAGED
 
-
+# %% ../nbs/07_pretrain.ipynb #4ed7a1f6
 def last_words(
     run: Path,  # run folder
     config: PretrainConfig,  # its settings
