@@ -501,10 +501,17 @@ def validate(
     best = len(values) - 1 - values[::-1].argmax(0)  # of equals the last, as the kit chooses
     return values.max(0), [settings[i] for i in best]
 
-# %% ../nbs/10_probe.ipynb #6d33240d
+# %% ../nbs/10_probe.ipynb #603f7267
+def _turned(tensors):
+    "Tensors of a probe by name, the matrices of hidden layers as (inputs, units)."
+    *_, last = (name for name, tensor in tensors.items() if tensor.ndim == 2)
+    return {name: tensor.T if tensor.ndim == 2 and name != last else tensor for name, tensor in tensors.items()}
+
+
 def _rows_of(models, names):
     "Tensors of several models, each model one row of numbers."
-    return torch.stack([torch.cat([model.state_dict()[name].flatten() for name in names]) for model in models])
+    states = [_turned(model.state_dict()) for model in models]
+    return torch.stack([torch.cat([state[name].flatten() for name in names]) for state in states])
 
 
 def _views(rows, shapes):
@@ -512,7 +519,7 @@ def _views(rows, shapes):
     ends = list(itertools.accumulate(math.prod(shape) for shape in shapes.values()))
     return {name: rows[:, end - math.prod(shape) : end].view(-1, *shape) for (name, shape), end in zip(shapes.items(), ends)}
 
-# %% ../nbs/10_probe.ipynb #f683e097
+# %% ../nbs/10_probe.ipynb #38f3cd28
 class Probes:
     "Many probes of one shape that are trained in step. Each is one row of `weights` (trained) and of `fixed` (statistics)."
 
@@ -523,7 +530,7 @@ class Probes:
         dtype: torch.dtype = torch.float32,  # in which to calculate
         device: str = "cpu",  # where to calculate
     ):
-        state, trained = models[0].state_dict(), {name for name, p in models[0].named_parameters() if p.requires_grad}
+        state, trained = _turned(models[0].state_dict()), {name for name, p in models[0].named_parameters() if p.requires_grad}
         self.shapes = {name: state[name].shape for name in state if name in trained}
         self.fixed_shapes = {name: state[name].shape for name in state if name not in trained and "num" not in name}
         self.weights = _rows_of(models, self.shapes).to(device, dtype)
@@ -555,7 +562,7 @@ class Probes:
             self.rooms[name] = self.weights.new_empty(size)
         return self.rooms[name][:size].view(shape)
 
-# %% ../nbs/10_probe.ipynb #4e6ddd6c
+# %% ../nbs/10_probe.ipynb #236f7806
 def _mask(probes, layer, rows, units):
     "What dropout keeps, (r, rows, units) of 0 and 1, and the scale (r, 1, 1) that goes with it."
     mask = probes.room("mask", len(probes), rows, units)
@@ -571,25 +578,27 @@ def forward_training(
     "Outputs in training mode; running statistics are updated."
     (b, _), r, trace = x.shape, len(probes), []
     w, fixed = _views(probes.weights, probes.shapes), _views(probes.fixed, probes.fixed_shapes)
-    h, ones = x.expand(r, *x.shape), x.new_full((r, 1, b), 1 / b)
+    centre, ones = x.mean(0, keepdim=True), x.new_full((r, 1, b), 1 / b)
+    h = (x - centre).expand(r, *x.shape)
     for i in range(0, 4 * probes.depth, 4):
         weight, gamma, beta = w[f"{i}.weight"], w[f"{i + 1}.weight"][:, None], w[f"{i + 1}.bias"][:, None]
-        u, a = (probes.room(f"{name}{i}", r, b, weight.shape[1]) for name in "ua")
-        torch.bmm(h, weight.transpose(1, 2), out=u)
-        mean = torch.bmm(ones, u)  # (r, 1, units)
-        u -= mean
+        u, a = (probes.room(f"{name}{i}", r, b, weight.shape[2]) for name in "ua")
+        torch.bmm(h, weight, out=u)
+        mean = torch.bmm(ones, u) if i else centre @ weight  # (r, 1, units)
+        if i:
+            u -= mean
         variance = torch.bmm(ones, torch.mul(u, u, out=a))
         inverse = (variance + 1e-5).rsqrt()
         fixed[f"{i + 1}.running_mean"].lerp_(mean[:, 0] + fixed[f"{i}.bias"], 0.1)
         fixed[f"{i + 1}.running_var"].lerp_(variance[:, 0] * (b / (b - 1)), 0.1)
-        mask, scale = _mask(probes, i, b, weight.shape[1])
+        mask, scale = _mask(probes, i, b, weight.shape[2])
         torch.addcmul(beta * scale, u, gamma * inverse * scale, out=a).relu_().mul_(mask)
         trace.append((h, u, a, inverse, scale))
         h = a
     i = 4 * probes.depth
     return torch.baddbmm(w[f"{i}.bias"][..., None], w[f"{i}.weight"], h.mT).mT, trace
 
-# %% ../nbs/10_probe.ipynb #7220ff7b
+# %% ../nbs/10_probe.ipynb #4fd44ce3
 def backward(
     probes: Probes,  # the runs; their `gradient` is written
     e: Tensor,  # (r, b, c) gradient of the loss with respect to the outputs
@@ -598,19 +607,22 @@ def backward(
     "Gradients of all weights."
     w, gradient, r, b = _views(probes.weights, probes.shapes), _views(probes.gradient, probes.shapes), len(probes), e.shape[1]
     ones, i = e.new_ones(r, 1, b), 4 * probes.depth
-    gradient[f"{i}.weight"].copy_(torch.bmm(e.transpose(1, 2), trace[-1][2]))
+    weight = w[f"{i}.weight"]  # (r, c, units)
+    gradient[f"{i}.weight"].copy_(torch.bmm(e.mT, trace[-1][2]))
     gradient[f"{i}.bias"].copy_(e.sum(1))
     for h, u, a, inverse, scale in reversed(trace):
-        g = torch.bmm(e, w[f"{i}.weight"], out=probes.room(f"g{i}", r, b, u.shape[2]))
+        g = torch.bmm(e, weight, out=probes.room(f"g{i}", r, b, u.shape[2]))
         i -= 4
+        factor = inverse * scale * w[f"{i + 1}.weight"][:, None]
         g *= a.sign_()
         total = torch.bmm(ones, g)  # (r, 1, units)
         moment = torch.bmm(ones, torch.mul(g, u, out=a))
         gradient[f"{i + 1}.bias"].copy_((total * scale)[:, 0])
         gradient[f"{i + 1}.weight"].copy_((moment * inverse * scale)[:, 0])
-        g.addcmul_(u, moment * inverse.square() / -b).sub_(total / b).mul_(inverse * scale * w[f"{i + 1}.weight"][:, None])
-        torch.bmm(g.transpose(1, 2), h, out=gradient[f"{i}.weight"])
-        e = g
+        g.addcmul_(u, moment * inverse.square() / -b)
+        if i:
+            e, weight = g.sub_(total / b), (w[f"{i}.weight"] * factor).mT
+        torch.bmm(h.mT, g, out=gradient[f"{i}.weight"]).mul_(factor)
 
 # %% ../nbs/10_probe.ipynb #7f84c4d1
 def training_step(
@@ -631,7 +643,7 @@ def training_step(
              lr=lr, weight_decay=0.0, eps=1e-8, maximize=False)
     probes.steps += 1
 
-# %% ../nbs/10_probe.ipynb #070deaae
+# %% ../nbs/10_probe.ipynb #1637aef6
 def predict(
     probes: Probes,  # the runs
     x: Tensor,  # (n, d) embeddings
@@ -647,7 +659,7 @@ def predict(
             factor = w[f"{i + 1}.weight"] * (f[f"{i + 1}.running_var"] + 1e-5).rsqrt()
             shift = w[f"{i + 1}.bias"] + (f[f"{i}.bias"] - f[f"{i + 1}.running_mean"]) * factor
             u = probes.room(f"u{i}", len(probes), len(rows), factor.shape[1])
-            h = torch.bmm(h, w[f"{i}.weight"].transpose(1, 2), out=u).mul_(factor[:, None]).add_(shift[:, None]).relu_()
+            h = torch.bmm(h, w[f"{i}.weight"], out=u).mul_(factor[:, None]).add_(shift[:, None]).relu_()
         i = 4 * probes.depth
         outputs.append(torch.baddbmm(w[f"{i}.bias"][..., None], w[f"{i}.weight"], h.mT).mT)
     return torch.cat(outputs, 1)
