@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ENCODER_SETTINGS', 'INSTALLED', 'PACKAGED', 'atomic_file', 'atomic_folder', 'save_config', 'load_config',
-           'differing_settings', 'save_model', 'load_tensors', 'load_model', 'has_decoder', 'load_weights',
-           'load_encoder', 'stretch_positions', 'check_encoder', 'begin_with', 'optimizer_tensors', 'restore_optimizer',
-           'fingerprint', 'save_checkpoint', 'list_checkpoints', 'check_checkpoint', 'newest_checkpoint',
-           'load_checkpoint', 'training_facts', 'model_card', 'save_pretrained', 'push_to_hub', 'packaged_folder',
-           'find_model', 'from_pretrained', 'share_encoder', 'read_flax', 'flax_name', 'from_flax', 'flax_config',
-           'convert', 'readable_errors', 'run_at_command_line', 'command', 'mwmae_convert']
+           'differing_settings', 'save_tensors', 'load_tensors', 'save_model', 'load_model', 'has_decoder',
+           'load_weights', 'load_encoder', 'stretch_positions', 'check_encoder', 'begin_with', 'optimizer_tensors',
+           'restore_optimizer', 'fingerprint', 'save_checkpoint', 'list_checkpoints', 'check_checkpoint',
+           'newest_checkpoint', 'load_checkpoint', 'training_facts', 'model_card', 'save_pretrained', 'push_to_hub',
+           'packaged_folder', 'find_model', 'from_pretrained', 'share_encoder', 'read_flax', 'flax_name', 'from_flax',
+           'flax_config', 'convert', 'readable_errors', 'run_at_command_line', 'command', 'mwmae_convert']
 
 # %% ../nbs/05_checkpoint.ipynb #2827123e
 import collections
@@ -124,7 +124,31 @@ def differing_settings(
     pairs = [(name, value, getattr(now, name)) for name, value in dataclasses.asdict(before).items()]
     return ", ".join(f"--{name} {new} (was {old})" for name, old, new in pairs if new != old)
 
-# %% ../nbs/05_checkpoint.ipynb #f74f025c
+# %% ../nbs/05_checkpoint.ipynb #2c3f029a
+def save_tensors(
+    tensors: dict,  # tensor by name
+    path: str | Path,  # the file to write
+):
+    "Write a safetensors file. The library makes it readable for its owner alone; here it may be read by whoever may read other files."
+    path = Path(path)
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(mode)
+
+
+def load_tensors(
+    path: str | Path,  # a safetensors file
+) -> dict:  # tensor by name
+    "Read a safetensors file. Raises `InputError` if it is missing, truncated or something else."
+    if not Path(path).is_file():
+        raise InputError(f"{path}: there is no such file, expected tensors in the safetensors format")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+
+# %% ../nbs/05_checkpoint.ipynb #49a82ba2
 def save_model(
     model: MaskedAutoencoder,  # the model
     folder: str | Path,  # where to write `config.json` and `model.safetensors`
@@ -138,19 +162,7 @@ def _write_model(model, folder, dtype=torch.float32):
     save_config(model.config, folder / "config.json")
     prefix = "encoder." if isinstance(model, Encoder) else ""
     tensors = {prefix + name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-# %% ../nbs/05_checkpoint.ipynb #11aaefac
-def load_tensors(
-    path: str | Path,  # a safetensors file
-) -> dict:  # tensor by name
-    "Read a safetensors file. Raises `InputError` if it is missing, truncated or something else."
-    if not Path(path).is_file():
-        raise InputError(f"{path}: there is no such file, expected tensors in the safetensors format")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    save_tensors(tensors, folder / "model.safetensors")
 
 # %% ../nbs/05_checkpoint.ipynb #3373280b
 def load_model(
@@ -281,7 +293,7 @@ def fingerprint(
             checksum, size = zlib.crc32(block, checksum), size + len(block)
     return [size, checksum]
 
-# %% ../nbs/05_checkpoint.ipynb #7a6a9b15
+# %% ../nbs/05_checkpoint.ipynb #e0c5bdc8
 def save_checkpoint(
     folder: str | Path,  # the folder of the run's checkpoints
     model: MaskedAutoencoder,  # the model
@@ -293,7 +305,7 @@ def save_checkpoint(
     path = Path(folder) / f"{state['step']:08d}"
     with atomic_folder(path) as temporary:
         _write_model(model, temporary)
-        save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        save_tensors(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
         files = {file.name: fingerprint(file) for file in sorted(temporary.iterdir())}
         (temporary / "state.json").write_text(json.dumps({**state, "files": files}, indent=2) + "\n")
     half_written = Path(folder).glob(".*")  # by runs that were killed

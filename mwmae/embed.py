@@ -11,7 +11,7 @@ __all__ = ['PIECE', 'SHORTEST', 'CLASS_COLUMNS', 'unit_count', 'cut_units', 'ste
            'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'best_labels', 'read_classes',
            'write_classes', 'embed_into', 'choose_layers', 'choose_device', 'open_embedder', 'mwmae_embed']
 
-# %% ../nbs/08_embed.ipynb #ca09fcfd
+# %% ../nbs/08_embed.ipynb #8970c729
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -28,14 +28,13 @@ import pandas as pd
 import torch
 from fastcore.basics import chunked, patch
 from fastcore.script import Param
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_spectrogram, sound_info, standardise
 from .checkpoint import (
     PACKAGED, atomic_file, atomic_folder, command, differing_settings, find_model, fingerprint,
-    load_config, load_encoder, load_tensors, load_weights, save_config)
+    load_config, load_encoder, load_tensors, load_weights, save_config, save_tensors)
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
 from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, fill_gaps, model_config
 from .patches import patchify, unpatchify
@@ -455,7 +454,7 @@ class ClassifierConfig:
         if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
             raise InputError(f"labels are {self.labels}, expected a list of at least two different names")
 
-# %% ../nbs/08_embed.ipynb #297efa74
+# %% ../nbs/08_embed.ipynb #48677f20
 def save_classifier(
     classifier: Classifier,  # what to save
     folder: str | Path,  # the model folder to write or replace
@@ -468,8 +467,7 @@ def save_classifier(
     with atomic_folder(folder) as temporary:
         save_config(encoder.config, temporary / "config.json")
         save_config(config, temporary / "labels.json")
-        save_file({name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()},
-                  temporary / "model.safetensors", metadata={"format": "pt"})
+        save_tensors({name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}, temporary / "model.safetensors")
         for name, text in (files or {}).items():
             (temporary / name).write_text(text, encoding="utf-8", errors="surrogateescape")
 
