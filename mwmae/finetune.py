@@ -481,7 +481,7 @@ def mwmae_finetune(
     device: str = None,  # Where to compute, such as cpu or cuda:1; default: a GPU if there is one
     seed: int = 0,  # Seed of the choice of held-out sounds, of order and crops
 ):
-    "Teach a pre-trained model the labels of some sounds; mwmae_embed --classify then names others."
+    "Teach a pre-trained model the labels of some sounds; `mwmae_embed --classify` then names others."
     given = {name: value for name, value in locals().items() if name not in ("out", "model", "device")}
     config = FinetuneConfig(model=str(model or default_model()), **given)
     done = finetune(config, Path(out), device)

@@ -944,7 +944,7 @@ def mwmae_pretrain(
     save_every: int = None,  # Steps between checkpoints; default: a tenth of the run, at most 1000
     keep: int = None,  # Number of checkpoints to keep; default: 3
 ):
-    "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, --resume goes on."
+    "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, `--resume` goes on."
     given = {name: value for name, value in locals().items() if name not in ("out", "resume") and value not in (None, False)}
     if windows:
         given["windows"] = window_list(windows)
