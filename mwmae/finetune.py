@@ -460,7 +460,7 @@ def finetune(
     save_classifier(classifier, out, files)
     return f"{result}\nsaved: {out}\nnext:  mwmae_embed SOUNDS --model {out} --classify"
 
-# %% ../nbs/09_finetune.ipynb #2c239e0d
+# %% ../nbs/09_finetune.ipynb #44437847
 @command
 def mwmae_finetune(
     sounds: str,  # Folder whose folders are labels (SOUNDS/dog/1.wav), or a table .csv with the columns path and label
@@ -481,7 +481,7 @@ def mwmae_finetune(
     device: str = None,  # Where to compute, such as cpu or cuda:1; default: a GPU if there is one
     seed: int = 0,  # Seed of the choice of held-out sounds, of order and crops
 ):
-    "Teach a pre-trained model the labels of some sounds; mwmae_embed --classify then names others."
+    "Teach a pre-trained model the labels of some sounds; `mwmae_embed --classify` then names others."
     given = {name: value for name, value in locals().items() if name not in ("out", "model", "device")}
     config = FinetuneConfig(model=str(model or default_model()), **given)
     done = finetune(config, Path(out), device)

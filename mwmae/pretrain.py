@@ -909,7 +909,7 @@ def window_list(
     except ValueError:
         raise InputError(f"--windows is {text!r}, expected numbers with commas between, such as 2,5,10,25,50,125,250,250") from None
 
-# %% ../nbs/07_pretrain.ipynb #b6d83bb7
+# %% ../nbs/07_pretrain.ipynb #23189f75
 @command
 def mwmae_pretrain(
     data: str = None,  # Folder of sounds, spectrogram store, manifest or archive; default: a built-in corpus made by code
@@ -944,7 +944,7 @@ def mwmae_pretrain(
     save_every: int = None,  # Steps between checkpoints; default: a tenth of the run, at most 1000
     keep: int = None,  # Number of checkpoints to keep; default: 3
 ):
-    "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, --resume goes on."
+    "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, `--resume` goes on."
     given = {name: value for name, value in locals().items() if name not in ("out", "resume") and value not in (None, False)}
     if windows:
         given["windows"] = window_list(windows)
