@@ -7,11 +7,13 @@ __all__ = ['fourier_filters', 'ConvLogMel', 'standardise_exactly', 'mirrored_pos
            'export_facts', 'export_program', 'need_onnx', 'export_onnx', 'run_exported', 'largest_difference',
            'write_folder', 'mwmae_export']
 
-# %% ../nbs/09_export.ipynb #8ea17bc1
+# %% ../nbs/09_export.ipynb #bf1bee70
 import copy
 import json
+import logging
 import math
 import warnings
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -138,15 +140,27 @@ def export_facts(
         "pool": model.config.pool, "layers": model.config.layers, "model": asdict(model.encoder.config),
         "made_with": f"mwmae {__version__}, torch {torch.__version__}"})
 
-# %% ../nbs/09_export.ipynb #fbe0c9fb
+# %% ../nbs/09_export.ipynb #baba9606
+@contextmanager
+def _without_warnings():
+    "Keep warnings to ourselves, those of the module `warnings` and those that are logged."
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+# %% ../nbs/09_export.ipynb #72e428e2
 def export_program(
     model: EmbeddingModel,  # the model
     path: str | Path,  # the file to write, by custom with the suffix .pt2
 ):
     "Write a model for `torch.export.load`, whole or not at all."
     program = trace(model)
-    with atomic_file(path) as temporary, open(temporary, "wb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with atomic_file(path) as temporary, open(temporary, "wb") as file, _without_warnings():
         torch.export.save(program, file, extra_files={"mwmae.json": export_facts(model)})
 
 # %% ../nbs/09_export.ipynb #8706fe41
@@ -178,7 +192,7 @@ def _name_sizes(graph):
         for size, name in zip(value.type.tensor_type.shape.dim, names):
             size.dim_param = name
 
-# %% ../nbs/09_export.ipynb #dc53d21b
+# %% ../nbs/09_export.ipynb #7692bc97
 def export_onnx(
     model: EmbeddingModel,  # the model
     path: str | Path,  # the file to write, by custom with the suffix .onnx
@@ -188,8 +202,7 @@ def export_onnx(
     size = 4 * sum(parameter.numel() for parameter in model.parameters())
     if size > 2**31 - 2**24:
         raise InputError(f"the encoder has {size / 2**30:.1f} GiB, and an ONNX file holds 2; expected a smaller one, or --format program")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         graph = torch.onnx.export(trace(model), dynamo=True, verbose=False, opset_version=20,
                                   input_names=["audio"], output_names=["scene", "timestamps"])
     message = graph.model_proto
@@ -199,7 +212,7 @@ def export_onnx(
     with atomic_file(path) as temporary:
         Path(temporary).write_bytes(message.SerializeToString())
 
-# %% ../nbs/09_export.ipynb #e6fd7e27
+# %% ../nbs/09_export.ipynb #190d3ce9
 def run_exported(
     path: str | Path,  # an exported file: ONNX if its suffix is .onnx, else a program
 ) -> tuple:  # a function from audio (n, samples) to (scene, timestamps), all numpy arrays; and what the file says of itself
@@ -212,8 +225,7 @@ def run_exported(
         facts = session.get_modelmeta().custom_metadata_map["mwmae"]
         return (lambda audio: session.run(["scene", "timestamps"], {"audio": audio})), json.loads(facts)
     facts = {"mwmae.json": ""}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         module = torch.export.load(path, extra_files=facts).module()
     return (lambda audio: [part.numpy() for part in module(torch.from_numpy(audio))]), json.loads(facts["mwmae.json"])
 

@@ -460,7 +460,7 @@ def finetune(
     save_classifier(classifier, out, files)
     return f"{result}\nsaved: {out}\nnext:  mwmae_embed SOUNDS --model {out} --classify"
 
-# %% ../nbs/09_finetune.ipynb #2c239e0d
+# %% ../nbs/09_finetune.ipynb #44437847
 @command
 def mwmae_finetune(
     sounds: str,  # Folder whose folders are labels (SOUNDS/dog/1.wav), or a table .csv with the columns path and label

@@ -908,7 +908,7 @@ def window_list(
     except ValueError:
         raise InputError(f"--windows is {text!r}, expected numbers with commas between, such as 2,5,10,25,50,125,250,250") from None
 
-# %% ../nbs/07_pretrain.ipynb #b6d83bb7
+# %% ../nbs/07_pretrain.ipynb #23189f75
 @command
 def mwmae_pretrain(
     data: str = None,  # Folder of sounds, spectrogram store, manifest or archive; default: a built-in corpus made by code
