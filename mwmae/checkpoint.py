@@ -447,7 +447,7 @@ def push_to_hub(
         raise InputError(f"{name}: the hub did not take the model ({' '.join(str(error).split())})") from None
     return str(address)
 
-# %% ../nbs/05_checkpoint.ipynb #4c1e4781
+# %% ../nbs/05_checkpoint.ipynb #7b6a43a1
 _MODEL_FILES = ["config.json", "model.safetensors", "README.md", "labels.json"]  # the last for classifiers alone
 
 
@@ -456,12 +456,13 @@ PACKAGED = "packaged"  # name of the model that is installed with the library
 
 
 def packaged_folder(
-    folder: str | Path = INSTALLED / PACKAGED,  # where it is installed
+    folder: str | Path | None = None,  # where it is installed; None: in the folder of this package
 ) -> Path:  # the model folder
     "Where the packaged model is. Raises `InputError` if this installation has none."
-    if not (Path(folder) / "model.safetensors").is_file():
+    folder = Path(folder or INSTALLED / PACKAGED)
+    if not (folder / "model.safetensors").is_file():
         raise InputError("packaged: this installation of mwmae has no packaged model; name a model folder, a run or a model on the hub")
-    return Path(folder)
+    return folder
 
 
 def find_model(

@@ -163,9 +163,8 @@ class QuickProbe:
         check_labels(self.labels, str(source))
         self.units = torch.stack(units)
 
-# %% ../nbs/06_quick.ipynb #4f7103b9
+# %% ../nbs/06_quick.ipynb #d6766c9f
 @patch
-@torch.no_grad()
 def embeddings(
     self: QuickProbe,
     encoder: Encoder,  # the encoder
@@ -174,7 +173,8 @@ def embeddings(
     "Embed each sound once."
     training, device = encoder.training, next(encoder.parameters()).device
     encoder.eval()
-    means = torch.cat([encoder.features(units.to(device).float()).float().mean(1).cpu() for units in self.units.split(batch)])
+    with torch.no_grad():
+        means = torch.cat([encoder.features(units.to(device).float()).float().mean(1).cpu() for units in self.units.split(batch)])
     encoder.train(training)
     owners = torch.tensor(self.owners)
     return torch.zeros(len(self.labels), means.shape[1]).index_add_(0, owners, means) / owners.bincount()[:, None]
