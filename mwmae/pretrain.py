@@ -11,7 +11,7 @@ __all__ = ['MODEL_SETTINGS', 'BUILTIN_CLIPS', 'COLUMNS', 'PROBED', 'HELD_OUT_SEE
            'machine_settings', 'new_run', 'newest_run', 'default_model', 'last_words', 'begin_run', 'run_command',
            'window_list', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #23694545
+# %% ../nbs/07_pretrain.ipynb #a9d8b7da
 import contextlib
 import importlib.util
 import io
@@ -35,13 +35,12 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from fastcore.basics import patch
+from matplotlib import style
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, default_collate
 from tqdm.auto import tqdm
-
-from matplotlib import style
-from matplotlib.figure import Figure
 
 from .audio import InputError
 from .checkpoint import (
