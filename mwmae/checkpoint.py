@@ -11,7 +11,7 @@ __all__ = ['ENCODER_SETTINGS', 'INSTALLED', 'PACKAGED', 'atomic_file', 'atomic_f
            'packaged_folder', 'find_model', 'from_pretrained', 'share_encoder', 'read_flax', 'flax_name', 'from_flax',
            'flax_config', 'convert', 'readable_errors', 'run_at_command_line', 'command', 'mwmae_convert']
 
-# %% ../nbs/05_checkpoint.ipynb #2827123e
+# %% ../nbs/05_checkpoint.ipynb #0c43b9d4
 import collections
 import dataclasses
 import json
@@ -20,6 +20,7 @@ import re
 import shutil
 import sys
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import wraps
 from inspect import getfile, signature
@@ -320,7 +321,7 @@ def list_checkpoints(
     "The checkpoints of a run by their steps; half-written ones have no such name."
     return sorted(p for p in Path(folder).glob("*") if p.name.isdigit() and p.is_dir())
 
-# %% ../nbs/05_checkpoint.ipynb #97b89250
+# %% ../nbs/05_checkpoint.ipynb #8dc4b3ef
 def check_checkpoint(
     path: str | Path,  # a checkpoint's folder
 ) -> dict:  # its state
@@ -339,7 +340,7 @@ def check_checkpoint(
 
 def newest_checkpoint(
     folder: str | Path,  # the folder of a run's checkpoints
-    say=print,  # called with a sentence for each damaged checkpoint
+    say: Callable = print,  # called with a sentence for each damaged checkpoint
 ) -> Path | None:  # the latest whole checkpoint
     "The latest checkpoint that is whole; damaged ones are passed over, and said."
     for path in reversed(list_checkpoints(folder)):

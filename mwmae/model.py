@@ -370,13 +370,13 @@ def model_cost(
     return dict(encoder_parameters=parameters[0], decoder_parameters=parameters[1],
                 training_flops=3 * flops["training"], embedding_flops=flops["embedding"])
 
-# %% ../nbs/04_model.ipynb #2eb328d8
+# %% ../nbs/04_model.ipynb #6e865d1c
 def show_reconstruction(
     spectrogram: Tensor,  # (frames, mels) standardised log-mel spectrogram
     prediction: Tensor,  # (n, patch values) as the model returned it
     mask: Tensor,  # (n,) 1 where a patch was hidden
     config: MAEConfig,  # shape of the model
-    axes=None,  # three axes side by side; None makes them
+    axes: list | None = None,  # three axes side by side; None makes them
 ):  # the three axes
     "Draw the original, what was visible of it, and the visible part completed by the prediction."
     if axes is None:
