@@ -749,11 +749,11 @@ def open_embedder(
     classifier = load_classifier(folder, **options)
     return classifier.embedder, classifier
 
-# %% ../nbs/08_embed.ipynb #13731eef
+# %% ../nbs/08_embed.ipynb #a453e62c
 @command
 def mwmae_embed(
     sounds: Param("Sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
-    out: str = "embeddings",  # Folder to fill: one .npy for each sound, and what could not be read in skipped.csv
+    out: str = None,  # Folder to fill: one .npy for each sound, and what could not be read in skipped.csv; default: embeddings, with --classify classes
     model: str = None,  # Model folder, run folder, owner/name on the hub, or packaged; default: the run in runs/ begun last, without any the packaged model
     timestamps: bool = False,  # One embedding for every 40 ms instead of one for the whole sound
     table: bool = False,  # Write one table, embeddings.parquet, in place of a file for each sound
@@ -773,5 +773,5 @@ def mwmae_embed(
     checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
     run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, overlap, precision, classify)
     (classifier or embedder).to(choose_device(device))
-    done = embed_into(Path(out), found, embedder, run, classifier)
+    done = embed_into(Path(out or ("classes" if classify else "embeddings")), found, embedder, run, classifier)
     print(done if model else f"model: {default_model()}\n{done}")

@@ -513,27 +513,27 @@ class HearModel:
         "The rate at which it wants its sounds."
         return int(self.module.sample_rate)
 
-# %% ../nbs/09_tasks.ipynb #1cf35c04
+# %% ../nbs/09_tasks.ipynb #85dfa745
 @patch
-@torch.no_grad()
 def scenes(
     self: HearModel,
     audio: Tensor,  # (n, samples)
 ) -> np.ndarray:  # (n, scene_embedding_size) float32
     "Scene embeddings. Raises `InputError` if their shape is wrong."
-    found = self.scene_function(audio.to(self.device), self.module)
+    with torch.no_grad():
+        found = self.scene_function(audio.to(self.device), self.module)
     self._check(found, (len(audio), int(self.module.scene_embedding_size)))
     return found.float().cpu().numpy()
 
 
 @patch
-@torch.no_grad()
 def timestamps(
     self: HearModel,
     audio: Tensor,  # (n, samples)
 ) -> tuple[np.ndarray, np.ndarray]:  # (n, t, timestamp_embedding_size) float32, and times (n, t), milliseconds
     "Timestamp embeddings. Raises `InputError` if their shapes are wrong."
-    found, times = self.timestamp_function(audio.to(self.device), self.module)
+    with torch.no_grad():
+        found, times = self.timestamp_function(audio.to(self.device), self.module)
     self._check(found, (len(audio), times.shape[-1], int(self.module.timestamp_embedding_size)))
     self._check(times, (len(audio), times.shape[-1]))
     return found.float().cpu().numpy(), times.double().cpu().numpy()
