@@ -1,5 +1,8 @@
 """Embedding 10 s clips: this library, a plain Vision Transformer of timm with the same tokens, and a naive loop over units.
 
+    pip install timm
+    python benchmarks/embedding.py
+
 All three take turns in one process, and the median over the turns counts. This library starts from the sound; timm's
 encoder starts from the units that this library cut, so it is spared the spectrogram. The loop encodes unit after unit.
 The peak is a matrix product of the encoder's largest layer at the same precision, measured in the same turns.

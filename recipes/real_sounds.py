@@ -693,6 +693,8 @@ def real_sounds(
     corpora, out = Path(corpora), Path(out)
     if unknown := sorted(set(steps.split(",")) - set(STEPS)):
         raise InputError(f"--steps has {', '.join(unknown)}, expected some of {', '.join(STEPS)}")
+    if missing := [name for name in ("licences.csv", "pool/manifest.csv", "tasks") if not (corpora / name).exists()]:
+        raise InputError(f"{corpora}: there is no {', '.join(missing)}, expected what recipes/README.md says of CORPORA")
     out.mkdir(parents=True, exist_ok=True)
     Path(results).mkdir(parents=True, exist_ok=True)
     work = {
