@@ -99,7 +99,7 @@ def open_crops(
         corpus = SpectrogramStore(folder)
     if len(corpus) < count:
         unread = f" ({len(skipped)} cannot be used)" if skipped else ""
-        raise InputError(f"{source}: {len(corpus)} clips can be used{unread}, expected {count}; add sounds, or ask for {len(corpus)}")
+        raise InputError(f"{source}: {len(corpus)} clips can be used{unread}, expected {count}; add sounds, or ask for fewer (--clips {len(corpus)})")
     indices = np.random.default_rng(seed).permutation(len(corpus))[:count]
     return CropDataset(corpus, np.sort(indices), config.frames, config.patches, seed)
 
