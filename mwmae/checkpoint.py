@@ -448,7 +448,7 @@ def push_to_hub(
         raise InputError(f"{name}: the hub did not take the model ({' '.join(str(error).split())})") from None
     return str(address)
 
-# %% ../nbs/05_checkpoint.ipynb #7b6a43a1
+# %% ../nbs/05_checkpoint.ipynb #54fab095
 _MODEL_FILES = ["config.json", "model.safetensors", "README.md", "labels.json"]  # the last for classifiers alone
 
 
@@ -465,7 +465,7 @@ def packaged_folder(
         raise InputError("packaged: this installation of mwmae has no packaged model; name a model folder, a run or a model on the hub")
     return folder
 
-
+# %% ../nbs/05_checkpoint.ipynb #37817d5b
 def find_model(
     name: str | Path,  # a model folder, a run folder, owner/name on the hub, or 'packaged'
     cache: str | Path | None = None,  # where copies from the hub are kept; default: the hub's own cache

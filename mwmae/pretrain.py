@@ -11,7 +11,7 @@ __all__ = ['MODEL_SETTINGS', 'BUILTIN_CLIPS', 'COLUMNS', 'PROBED', 'HELD_OUT_SEE
            'machine_settings', 'new_run', 'newest_run', 'default_model', 'last_words', 'begin_run', 'run_command',
            'window_list', 'mwmae_pretrain']
 
-# %% ../nbs/07_pretrain.ipynb #a9d8b7da
+# %% ../nbs/07_pretrain.ipynb #86e9324e
 import contextlib
 import importlib.util
 import io
@@ -49,8 +49,7 @@ from .checkpoint import (
 from .corpus import (
     ClipIndex, CropDataset, Prepared, SoundFiles, SpectrogramStore, analyse_all, prepare, prepare_samples, split_held_out)
 from .masking import random_masking
-from .model import MAEConfig, MaskedAutoencoder, list_models, masked_loss, show_reconstruction
-from .model import model_config as named_config
+from .model import MAEConfig, MaskedAutoencoder, list_models, masked_loss, model_config as named_config, show_reconstruction
 from .patches import patchify
 from .quick import QuickProbe, probe_sounds
 from .sounds import synth_clip
