@@ -14,7 +14,7 @@ __all__ = ['GRIDS', 'TRIED', 'SCORES', 'EVENT', 'EVENT_SCORES', 'LESS_IS_BETTER'
            'result_path', 'save_result', 'load_result', 'evaluate', 'interval', 'score_embeddings', 'checked_task',
            'hear_jobs', 'run_jobs', 'result_table', 'default_models', 'ready_jobs', 'hear', 'mwmae_hear']
 
-# %% ../nbs/10_probe.ipynb #95dd93e0
+# %% ../nbs/10_probe.ipynb #8be5f82c
 import dataclasses
 import itertools
 import json
@@ -38,7 +38,6 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.stats import t as student
 from torch import Tensor, nn
-from torch.optim.adam import adam
 from tqdm import tqdm
 
 from .audio import InputError
@@ -501,7 +500,7 @@ def validate(
     best = len(values) - 1 - values[::-1].argmax(0)  # of equals the last, as the kit chooses
     return values.max(0), [settings[i] for i in best]
 
-# %% ../nbs/10_probe.ipynb #603f7267
+# %% ../nbs/10_probe.ipynb #24985e01
 def _turned(tensors):
     "Tensors of a probe by name, the matrices of hidden layers as (inputs, units)."
     *_, last = (name for name, tensor in tensors.items() if tensor.ndim == 2)
@@ -515,11 +514,11 @@ def _rows_of(models, names):
 
 
 def _views(rows, shapes):
-    "The tensors inside rows of numbers, by name: (r, *shape)."
-    ends = list(itertools.accumulate(math.prod(shape) for shape in shapes.values()))
-    return {name: rows[:, end - math.prod(shape) : end].view(-1, *shape) for (name, shape), end in zip(shapes.items(), ends)}
+    "The tensors inside rows of numbers, by name: a matrix as (r, m, n), a vector as (r, 1, n)."
+    parts = rows.split([math.prod(shape) for shape in shapes.values()], 1)
+    return {name: part.unflatten(1, (-1, shape[-1])) for (name, shape), part in zip(shapes.items(), parts)}
 
-# %% ../nbs/10_probe.ipynb #38f3cd28
+# %% ../nbs/10_probe.ipynb #6b7cf3c4
 class Probes:
     "Many probes of one shape that are trained in step. Each is one row of `weights` (trained) and of `fixed` (statistics)."
 
@@ -537,10 +536,22 @@ class Probes:
         self.fixed = _rows_of(models, self.fixed_shapes).to(device, dtype)
         self.gradient, self.first, self.second = (torch.zeros_like(self.weights) for _ in range(3))
         self.points, self.streams = list(points), [model[2].stream for model in models]
-        self.depth, self.steps, self.rooms = points[0].hidden_layers, 0, {}
+        self.depth, self.batch, self.steps = points[0].hidden_layers, points[0].batch, torch.zeros((), device=device)
+        self.arrange()
 
     def __len__(self):
         return len(self.points)
+
+    def arrange(self):
+        "Name the parts of all rows: `w` of the weights, `e` of their gradients, `f` of what is fixed."
+        self.w, self.e = (_views(rows, self.shapes) for rows in (self.weights, self.gradient))
+        self.f = _views(self.fixed, self.fixed_shapes)
+        self.scale = self.weights.new_tensor([1 / (1 - point.dropout) for point in self.points])[:, None, None]
+        self.rates, self.rooms = [], {}
+        for lr, group in itertools.groupby(range(len(self)), lambda i: self.points[i].lr):
+            rows = list(group)
+            part = slice(rows[0], rows[-1] + 1)
+            self.rates.append((lr, [[tensor[part]] for tensor in (self.weights, self.gradient, self.first, self.second)]))
 
     def keep(
         self,
@@ -550,6 +561,7 @@ class Probes:
         for name in ("weights", "fixed", "gradient", "first", "second"):
             setattr(self, name, getattr(self, name)[alive])
         self.points, self.streams = [self.points[i] for i in alive], [self.streams[i] for i in alive]
+        self.arrange()
 
     def room(
         self,
@@ -557,74 +569,71 @@ class Probes:
         *shape: int,  # of the tensor
     ) -> Tensor:  # with arbitrary content
         "Memory that is used again at the next step."
-        size = math.prod(shape)
-        if name not in self.rooms or len(self.rooms[name]) < size:
-            self.rooms[name] = self.weights.new_empty(size)
-        return self.rooms[name][:size].view(shape)
+        if (name, shape) not in self.rooms:
+            self.rooms[name, shape] = self.weights.new_empty(shape)
+        return self.rooms[name, shape]
 
-# %% ../nbs/10_probe.ipynb #236f7806
-def _mask(probes, layer, rows, units):
-    "What dropout keeps, (r, rows, units) of 0 and 1, and the scale (r, 1, 1) that goes with it."
-    mask = probes.room("mask", len(probes), rows, units)
-    for i, (point, stream) in enumerate(zip(probes.points, probes.streams)):
-        mask[i].copy_(draw_kept(stream, (rows, units), point.dropout))
-    return mask, mask.new_tensor([1 / (1 - point.dropout) for point in probes.points])[:, None, None]
+# %% ../nbs/10_probe.ipynb #5053438f
+def _mask(probes, rows, units):
+    "What dropout keeps, (r, rows, units) of 0 and 1, in memory that `backward` fills first."
+    mask = probes.room(f"g{4 * probes.depth}", len(probes), rows, units)
+    for kept, point, stream in zip(mask, probes.points, probes.streams):
+        kept.copy_(draw_kept(stream, (rows, units), point.dropout))
+    return mask
 
 
 def forward_training(
     probes: Probes,  # the runs
     x: Tensor,  # (b, d) embeddings
-) -> tuple[Tensor, list]:  # (r, b, c) outputs, and what `backward` needs of every hidden layer
+) -> tuple[Tensor, list]:  # (r, c, b) outputs, and what `backward` needs of every hidden layer
     "Outputs in training mode; running statistics are updated."
-    (b, _), r, trace = x.shape, len(probes), []
-    w, fixed = _views(probes.weights, probes.shapes), _views(probes.fixed, probes.fixed_shapes)
+    (b, _), r, w, f, trace = x.shape, len(probes), probes.w, probes.f, []
     centre, ones = x.mean(0, keepdim=True), x.new_full((r, 1, b), 1 / b)
     h = (x - centre).expand(r, *x.shape)
     for i in range(0, 4 * probes.depth, 4):
-        weight, gamma, beta = w[f"{i}.weight"], w[f"{i + 1}.weight"][:, None], w[f"{i + 1}.bias"][:, None]
+        weight = w[f"{i}.weight"]
         u, a = (probes.room(f"{name}{i}", r, b, weight.shape[2]) for name in "ua")
         torch.bmm(h, weight, out=u)
         mean = torch.bmm(ones, u) if i else centre @ weight  # (r, 1, units)
         if i:
             u -= mean
         variance = torch.bmm(ones, torch.mul(u, u, out=a))
-        inverse = (variance + 1e-5).rsqrt()
-        fixed[f"{i + 1}.running_mean"].lerp_(mean[:, 0] + fixed[f"{i}.bias"], 0.1)
-        fixed[f"{i + 1}.running_var"].lerp_(variance[:, 0] * (b / (b - 1)), 0.1)
-        mask, scale = _mask(probes, i, b, weight.shape[2])
-        torch.addcmul(beta * scale, u, gamma * inverse * scale, out=a).relu_().mul_(mask)
-        trace.append((h, u, a, inverse, scale))
+        f[f"{i + 1}.running_mean"].lerp_(mean + f[f"{i}.bias"], 0.1)
+        f[f"{i + 1}.running_var"].lerp_(variance * (b / (b - 1)), 0.1)
+        inverse, mask = (variance + 1e-5).rsqrt(), _mask(probes, b, weight.shape[2])
+        factor = w[f"{i + 1}.weight"] * inverse * probes.scale
+        torch.addcmul(w[f"{i + 1}.bias"] * probes.scale, u, factor, out=a).relu_().mul_(mask)
+        trace.append((h, u, a, inverse, factor))
         h = a
     i = 4 * probes.depth
-    return torch.baddbmm(w[f"{i}.bias"][..., None], w[f"{i}.weight"], h.mT).mT, trace
+    return torch.baddbmm(w[f"{i}.bias"].mT, w[f"{i}.weight"], h.mT), trace
 
-# %% ../nbs/10_probe.ipynb #4fd44ce3
+# %% ../nbs/10_probe.ipynb #1b69dc9d
 def backward(
-    probes: Probes,  # the runs; their `gradient` is written
-    e: Tensor,  # (r, b, c) gradient of the loss with respect to the outputs
+    probes: Probes,  # the runs; their gradients `e` are written
+    e: Tensor,  # (r, c, b) gradient of the loss with respect to the outputs
     trace: list,  # from `forward_training`; used up
 ):
     "Gradients of all weights."
-    w, gradient, r, b = _views(probes.weights, probes.shapes), _views(probes.gradient, probes.shapes), len(probes), e.shape[1]
-    ones, i = e.new_ones(r, 1, b), 4 * probes.depth
-    weight = w[f"{i}.weight"]  # (r, c, units)
-    gradient[f"{i}.weight"].copy_(torch.bmm(e.mT, trace[-1][2]))
-    gradient[f"{i}.bias"].copy_(e.sum(1))
-    for h, u, a, inverse, scale in reversed(trace):
+    w, r, b, i = probes.w, len(probes), e.shape[2], 4 * probes.depth
+    ones, weight = e.new_ones(r, 1, b), w[f"{i}.weight"]  # weight (r, c, units)
+    torch.bmm(e, trace[-1][2], out=probes.e[f"{i}.weight"])
+    torch.sum(e.mT, 1, keepdim=True, out=probes.e[f"{i}.bias"])
+    e = e.mT  # (r, b, c)
+    for h, u, a, inverse, factor in reversed(trace):
         g = torch.bmm(e, weight, out=probes.room(f"g{i}", r, b, u.shape[2]))
         i -= 4
-        factor = inverse * scale * w[f"{i + 1}.weight"][:, None]
         g *= a.sign_()
         total = torch.bmm(ones, g)  # (r, 1, units)
-        moment = torch.bmm(ones, torch.mul(g, u, out=a))
-        gradient[f"{i + 1}.bias"].copy_((total * scale)[:, 0])
-        gradient[f"{i + 1}.weight"].copy_((moment * inverse * scale)[:, 0])
-        g.addcmul_(u, moment * inverse.square() / -b)
+        moment = torch.bmm(ones, torch.mul(g, u, out=a)) * inverse
+        torch.mul(total, probes.scale, out=probes.e[f"{i + 1}.bias"])
+        torch.mul(moment, probes.scale, out=probes.e[f"{i + 1}.weight"])
+        g.addcmul_(u, moment * inverse / -b)
         if i:
             e, weight = g.sub_(total / b), (w[f"{i}.weight"] * factor).mT
-        torch.bmm(h.mT, g, out=gradient[f"{i}.weight"]).mul_(factor)
+        torch.bmm(h.mT, g, out=probes.e[f"{i}.weight"]).mul_(factor)
 
-# %% ../nbs/10_probe.ipynb #7f84c4d1
+# %% ../nbs/10_probe.ipynb #ebd374f5
 def training_step(
     probes: Probes,  # the runs, changed in place
     x: Tensor,  # (b, d) embeddings
@@ -633,17 +642,13 @@ def training_step(
 ):
     "One step of Adam for every run, each with its own learning rate."
     z, trace = forward_training(probes, x)
-    e = probabilities(z, prediction_type).sub_(y).div_(len(x) * (1 if prediction_type == "multiclass" else y.shape[1]))
-    backward(probes, e, trace)
-    for lr, group in itertools.groupby(range(len(probes)), lambda i: probes.points[i].lr):
-        group = list(group)
-        rows = slice(group[0], group[-1] + 1)
-        state = [[tensor[rows]] for tensor in (probes.weights, probes.gradient, probes.first, probes.second)]
-        adam(*state, [], [e.new_tensor(float(probes.steps), dtype=torch.float32)], fused=True, amsgrad=False, beta1=0.9, beta2=0.999,
-             lr=lr, weight_decay=0.0, eps=1e-8, maximize=False)
+    p = z.softmax(1) if prediction_type == "multiclass" else z.sigmoid()
+    backward(probes, p.sub_(y.T).div_(len(x) * (1 if prediction_type == "multiclass" else y.shape[1])), trace)
     probes.steps += 1
+    for lr, state in probes.rates:
+        torch._fused_adam_(*state, [], [probes.steps], amsgrad=False, beta1=0.9, beta2=0.999, lr=lr, weight_decay=0.0, eps=1e-8, maximize=False)
 
-# %% ../nbs/10_probe.ipynb #1637aef6
+# %% ../nbs/10_probe.ipynb #b5d76d2a
 def predict(
     probes: Probes,  # the runs
     x: Tensor,  # (n, d) embeddings
@@ -651,17 +656,17 @@ def predict(
     fixed: Tensor | None = None,  # (r, ...) statistics that belong to them
 ) -> Tensor:  # (r, n, c) outputs
     "Outputs in evaluation mode."
-    w = _views(probes.weights if weights is None else weights, probes.shapes)
-    f, outputs = _views(probes.fixed if fixed is None else fixed, probes.fixed_shapes), []
-    for rows in x.split(probes.points[0].batch):
-        h = rows.expand(len(probes), *rows.shape)
+    w = probes.w if weights is None else _views(weights, probes.shapes)
+    f, outputs = probes.f if fixed is None else _views(fixed, probes.fixed_shapes), []
+    for rows in x.split(probes.batch):
+        h = rows.expand(len(w["0.weight"]), *rows.shape)
         for i in range(0, 4 * probes.depth, 4):
             factor = w[f"{i + 1}.weight"] * (f[f"{i + 1}.running_var"] + 1e-5).rsqrt()
             shift = w[f"{i + 1}.bias"] + (f[f"{i}.bias"] - f[f"{i + 1}.running_mean"]) * factor
-            u = probes.room(f"u{i}", len(probes), len(rows), factor.shape[1])
-            h = torch.bmm(h, w[f"{i}.weight"], out=u).mul_(factor[:, None]).add_(shift[:, None]).relu_()
+            u = torch.bmm(h, w[f"{i}.weight"], out=probes.room(f"u{i}", len(h), len(rows), factor.shape[2]))
+            h = torch.addcmul(shift, u, factor, out=u).relu_()
         i = 4 * probes.depth
-        outputs.append(torch.baddbmm(w[f"{i}.bias"][..., None], w[f"{i}.weight"], h.mT).mT)
+        outputs.append(torch.baddbmm(w[f"{i}.bias"].mT, w[f"{i}.weight"], h.mT).mT)
     return torch.cat(outputs, 1)
 
 # %% ../nbs/10_probe.ipynb #078a321f
@@ -674,7 +679,7 @@ class Trained:
     curve: list[float] = dataclasses.field(default_factory=list)  # all validations
     test: dict = dataclasses.field(default_factory=dict)  # test scores by name
 
-# %% ../nbs/10_probe.ipynb #6a0d33f6
+# %% ../nbs/10_probe.ipynb #c32f18eb
 def train_group(
     task: Task,  # the task
     runs: list[tuple[list[int], ProbeConfig]],  # key and point of each run; all of one shape, in the order of their learning rates
@@ -705,7 +710,6 @@ def train_group(
                 alive = [alive[row] for row in going]
             if not alive:
                 break
-    probes.points = points
     for name, values in test_scores(task, predict(probes, test.x, *best), test, [run.settings for run in found]).items():
         for run, value in zip(found, values):
             run.test[name] = value
