@@ -11,10 +11,11 @@ __all__ = ['GRIDS', 'TRIED', 'SCORES', 'EVENT', 'EVENT_SCORES', 'LESS_IS_BETTER'
            'segment_error_rate', 'probe_loss', 'probabilities', 'event_settings', 'score_events', 'validate', 'Probes',
            'forward_training', 'backward', 'training_step', 'predict', 'Trained', 'train_group', 'test_scores',
            'group_size', 'group_runs', 'train_runs', 'gather', 'task_points', 'check_scores', 'TaskResult',
-           'result_path', 'save_result', 'load_result', 'evaluate', 'interval', 'score_embeddings', 'checked_task',
-           'hear_jobs', 'run_jobs', 'result_table', 'default_models', 'ready_jobs', 'hear', 'mwmae_hear']
+           'result_path', 'save_result', 'load_result', 'best_of_folds', 'evaluate', 'interval', 'score_embeddings',
+           'checked_task', 'hear_jobs', 'run_jobs', 'result_table', 'default_models', 'ready_jobs', 'hear',
+           'mwmae_hear']
 
-# %% ../nbs/10_probe.ipynb #8be5f82c
+# %% ../nbs/10_probe.ipynb #60431090
 import dataclasses
 import itertools
 import json
@@ -33,6 +34,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from fastcore.script import Param
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -148,7 +150,7 @@ class StreamDropout(nn.Module):
             return x
         return x * draw_kept(self.stream, x.shape, self.dropout).to(x) / (1 - self.dropout)
 
-# %% ../nbs/10_probe.ipynb #e7e07d84
+# %% ../nbs/10_probe.ipynb #e092f848
 def make_probe(
     features: int,  # d, length of an embedding
     labels: int,  # number of labels
@@ -160,7 +162,8 @@ def make_probe(
     stream, initialise = np.random.SFC64(key), getattr(nn.init, f"{point.initialization}_")
     sizes, layers = [features] + [point.hidden_dim] * point.hidden_layers + [labels], []
     for i, (before, after) in enumerate(itertools.pairwise(sizes)):
-        linear = nn.utils.skip_init(nn.Linear, before, after)
+        linear = nn.Linear(before, after, device="meta")  # draws no weights of its own
+        linear.weight, linear.bias = nn.Parameter(torch.empty(after, before)), nn.Parameter(torch.empty(after))
         initialise(linear.weight, gain=nn.init.calculate_gain("relu" if i else "linear"), generator=generator)
         nn.init.uniform_(linear.bias, -(before**-0.5), before**-0.5, generator=generator)
         layers += [linear]
@@ -518,7 +521,7 @@ def _views(rows, shapes):
     parts = rows.split([math.prod(shape) for shape in shapes.values()], 1)
     return {name: part.unflatten(1, (-1, shape[-1])) for (name, shape), part in zip(shapes.items(), parts)}
 
-# %% ../nbs/10_probe.ipynb #6b7cf3c4
+# %% ../nbs/10_probe.ipynb #f72cd98f
 class Probes:
     "Many probes of one shape that are trained in step. Each is one row of `weights` (trained) and of `fixed` (statistics)."
 
@@ -542,17 +545,6 @@ class Probes:
     def __len__(self):
         return len(self.points)
 
-    def arrange(self):
-        "Name the parts of all rows: `w` of the weights, `e` of their gradients, `f` of what is fixed."
-        self.w, self.e = (_views(rows, self.shapes) for rows in (self.weights, self.gradient))
-        self.f = _views(self.fixed, self.fixed_shapes)
-        self.scale = self.weights.new_tensor([1 / (1 - point.dropout) for point in self.points])[:, None, None]
-        self.rates, self.rooms = [], {}
-        for lr, group in itertools.groupby(range(len(self)), lambda i: self.points[i].lr):
-            rows = list(group)
-            part = slice(rows[0], rows[-1] + 1)
-            self.rates.append((lr, [[tensor[part]] for tensor in (self.weights, self.gradient, self.first, self.second)]))
-
     def keep(
         self,
         alive: list[int],  # rows to keep
@@ -572,6 +564,19 @@ class Probes:
         if (name, shape) not in self.rooms:
             self.rooms[name, shape] = self.weights.new_empty(shape)
         return self.rooms[name, shape]
+
+# %% ../nbs/10_probe.ipynb #a5c15765
+@patch
+def arrange(self: Probes):
+    "Name the parts of all rows: `w` of the weights, `e` of their gradients, `f` of what is fixed."
+    self.w, self.e = (_views(rows, self.shapes) for rows in (self.weights, self.gradient))
+    self.f = _views(self.fixed, self.fixed_shapes)
+    self.scale = self.weights.new_tensor([1 / (1 - point.dropout) for point in self.points])[:, None, None]
+    self.rates, self.rooms = [], {}
+    for lr, group in itertools.groupby(range(len(self)), lambda i: self.points[i].lr):
+        rows = list(group)
+        part = slice(rows[0], rows[-1] + 1)
+        self.rates.append((lr, [[tensor[part]] for tensor in (self.weights, self.gradient, self.first, self.second)]))
 
 # %% ../nbs/10_probe.ipynb #5053438f
 def _mask(probes, rows, units):
@@ -746,7 +751,7 @@ def group_size(
     weights = point.hidden_dim * (features + (point.hidden_layers - 1) * point.hidden_dim)
     return max(1, GPU_MEMORY // (4 * (6 * weights + (3 * point.hidden_layers + 2) * values)))
 
-# %% ../nbs/10_probe.ipynb #e4de37c7
+# %% ../nbs/10_probe.ipynb #8de53ac9
 def _shape(point):
     "What runs of one group must have in common."
     return replace(point, lr=1.0, dropout=0.0, initialization="xavier_normal")
@@ -757,8 +762,8 @@ def group_runs(
     size: Callable,  # largest group by point
     workers: int = 1,  # groups that are trained at a time
 ) -> list[list[int]]:  # indices into `runs`
-    "Divide runs into groups of one shape and of even sizes, equally many for every worker, in the order of their learning rates."
-    groups, order = [], sorted(range(len(runs)), key=lambda i: (str(_shape(runs[i][1])), runs[i][1].lr))
+    "Divide runs into groups of one shape and of even sizes, equally many for every worker, the deepest first, in the order of their learning rates."
+    groups, order = [], sorted(range(len(runs)), key=lambda i: (-runs[i][1].hidden_layers, str(_shape(runs[i][1])), runs[i][1].lr))
     for _, same in itertools.groupby(order, lambda i: _shape(runs[i][1])):
         same = list(same)
         rounds = math.ceil(len(same) / size(runs[same[0]][1]) / workers)
@@ -767,26 +772,27 @@ def group_runs(
         groups += [same[a:b] for a, b in itertools.pairwise(bounds)]
     return groups
 
-# %% ../nbs/10_probe.ipynb #94b6296b
+# %% ../nbs/10_probe.ipynb #d302ff54
 def train_runs(
     task: Task,  # the task
-    runs: list[tuple[list[int], ProbeConfig]],  # key and point of each
-    train: Rows,  # rows to train on
-    valid: Rows,  # rows to validate on
-    test: Rows,  # rows to test on
+    folds: list[tuple[list, list[Rows]]],  # of each fold its runs, key and point of each, and its rows to train, validate and test on
     progress: tqdm | None = None,  # is told of every finished run
-) -> list[Trained]:  # in the order of `runs`
-    "Train any runs on the same rows, in groups, one group on each core at a time."
-    device, threads = train.x.device.type, torch.get_num_threads()
+) -> list[list[Trained]]:  # of each fold, in the order of its runs
+    "Train any runs of one fold or of several, in groups, one group on each core at a time."
+    device, threads = folds[0][1][0].x.device.type, torch.get_num_threads()
     workers = threads if device == "cpu" else 1
-    groups = group_runs(runs, lambda point: group_size(point, *train.x.shape, device), workers)
+    groups = []
+    for fold, (runs, (train, *_)) in enumerate(folds):
+        size = partial(group_size, rows=len(train.x), features=train.x.shape[1], device=device)
+        groups += [(fold, group) for group in group_runs(runs, size, math.ceil(workers / len(folds)))]
     workers = min(workers, len(groups))
-    found = {}
+    found = [[None] * len(runs) for runs, _ in folds]
 
-    def work(group):
+    def work(fold, group):
         "Train a group and keep what came of it."
-        for i, run in zip(group, train_group(task, [runs[i] for i in group], train, valid, test)):
-            found[i] = run
+        runs, rows = folds[fold]
+        for i, run in zip(group, train_group(task, [runs[i] for i in group], *rows)):
+            found[fold][i] = run
         if progress is not None:
             progress.update(len(group))
 
@@ -796,10 +802,10 @@ def train_runs(
 
     try:
         with ThreadPoolExecutor(workers, initializer=begin) as pool:
-            list(pool.map(work, sorted(groups, key=lambda group: -runs[group[0]][1].hidden_layers)))
+            list(pool.map(work, *zip(*groups)))
     finally:
         torch.set_num_threads(threads)
-    return [found[i] for i in range(len(runs))]
+    return found
 
 # %% ../nbs/10_probe.ipynb #42b50114
 def gather(
@@ -892,7 +898,28 @@ def load_result(
     except TypeError as error:
         raise InputError(f"{path}: not a whole result ({error})") from None
 
-# %% ../nbs/10_probe.ipynb #16804688
+# %% ../nbs/10_probe.ipynb #74ed0261
+def best_of_folds(
+    task: Task,  # the task
+    splits: dict[str, EmbeddedSplit],  # its embedded splits
+    numbers: list[int],  # of the folds
+    runs: list[tuple[int, ProbeConfig]],  # seed and point of each run, the same in every fold
+    device: str = "cpu",  # where to calculate
+    progress: tqdm | None = None,  # is told of every finished run
+) -> list[dict[int, tuple[ProbeConfig, Trained]]]:  # of each fold, by seed, the point that was best in validation and what came of it
+    "Train the same runs on several folds, and let each seed choose."
+    folds, chosen = list_folds(task), []
+    keyed = [[(run_key(seed, number, point), point) for seed, point in runs] for number in numbers]
+    rows = [[gather(task, splits, names, device) for names in (folds[i].train, [folds[i].valid], [folds[i].test])] for i in numbers]
+    for trained in train_runs(task, list(zip(keyed, rows)), progress):
+        best = {}
+        for (seed, point), run in zip(runs, trained):
+            if seed not in best or run.score > best[seed][1].score:
+                best[seed] = point, run
+        chosen.append(best)
+    return chosen
+
+# %% ../nbs/10_probe.ipynb #191babe8
 def evaluate(
     task: Task,  # the task
     splits: dict[str, EmbeddedSplit],  # its embedded splits, see `read_embedded`
@@ -907,18 +934,12 @@ def evaluate(
     if missing := sorted({split for fold in folds for split in (*fold.train, fold.valid, fold.test)} - splits.keys()):
         raise InputError(f"{task.name}: there are no embeddings of {', '.join(missing)}")
     tried = [(seed, point) for seed in seeds for point in tried_points(task_points(points, task), seed)]
-    best, tested = {}, []
     with tqdm(total=len(tried) + len(seeds) * (len(folds) - 1), desc=f"{model} {task.name}", unit="run", disable=None) as progress:
-        for number, fold in enumerate(folds):
-            runs = tried if number == 0 else list(best.items())
-            rows = [gather(task, splits, names, device) for names in (fold.train, [fold.valid], [fold.test])]
-            trained = train_runs(task, [(run_key(seed, number, point), point) for seed, point in runs], *rows, progress)
-            found = {}
-            for (seed, point), run in zip(runs, trained):
-                if seed not in found or run.score > found[seed][1].score:
-                    found[seed] = point, run
-            best = best or {seed: point for seed, (point, _) in found.items()}
-            tested.append([found[seed][1].test for seed in seeds])
+        chosen = best_of_folds(task, splits, [0], tried, device, progress)
+        best = {seed: point for seed, (point, _) in chosen[0].items()}
+        if len(folds) > 1:
+            chosen += best_of_folds(task, splits, range(1, len(folds)), list(best.items()), device, progress)
+    tested = [[fold[seed][1].test for seed in seeds] for fold in chosen]
     scores = {score: np.mean([[test[score] for test in fold] for fold in tested], axis=0).tolist() for score in task.scores}
     primary = task.scores[0]
     return TaskResult(model, task.full_name, name, primary, seeds, scores[primary], scores, [[fold[i][primary] for fold in tested] for i in range(len(seeds))],
