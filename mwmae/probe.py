@@ -613,7 +613,7 @@ def forward_training(
     i = 4 * probes.depth
     return torch.baddbmm(w[f"{i}.bias"].mT, w[f"{i}.weight"], h.mT), trace
 
-# %% ../nbs/10_probe.ipynb #1b69dc9d
+# %% ../nbs/10_probe.ipynb #52a15bd6
 def backward(
     probes: Probes,  # the runs; their gradients `e` are written
     e: Tensor,  # (r, c, b) gradient of the loss with respect to the outputs
@@ -628,7 +628,7 @@ def backward(
     for h, u, a, inverse, factor in reversed(trace):
         g = torch.bmm(e, weight, out=probes.room(f"g{i}", r, b, u.shape[2]))
         i -= 4
-        g *= a.sign_()
+        torch.ops.aten.threshold_backward.grad_input(g, a, 0, grad_input=g)  # where a > 0, in one pass
         total = torch.bmm(ones, g)  # (r, 1, units)
         moment = torch.bmm(ones, torch.mul(g, u, out=a)) * inverse
         torch.mul(total, probes.scale, out=probes.e[f"{i + 1}.bias"])
