@@ -521,7 +521,7 @@ def _views(rows, shapes):
     parts = rows.split([math.prod(shape) for shape in shapes.values()], 1)
     return {name: part.unflatten(1, (-1, shape[-1])) for (name, shape), part in zip(shapes.items(), parts)}
 
-# %% ../nbs/10_probe.ipynb #f72cd98f
+# %% ../nbs/10_probe.ipynb #23c7e65e
 class Probes:
     "Many probes of one shape that are trained in step. Each is one row of `weights` (trained) and of `fixed` (statistics)."
 
@@ -562,7 +562,8 @@ class Probes:
     ) -> Tensor:  # with arbitrary content
         "Memory that is used again at the next step."
         if (name, shape) not in self.rooms:
-            self.rooms[name, shape] = self.weights.new_empty(shape)
+            # with lines a power of two apart, the cache would keep only a few of a column
+            self.rooms[name, shape] = self.weights.new_empty(*shape[:-1], shape[-1] + 16)[..., : shape[-1]]
         return self.rooms[name, shape]
 
 # %% ../nbs/10_probe.ipynb #a5c15765
