@@ -521,7 +521,7 @@ def _views(rows, shapes):
     parts = rows.split([math.prod(shape) for shape in shapes.values()], 1)
     return {name: part.unflatten(1, (-1, shape[-1])) for (name, shape), part in zip(shapes.items(), parts)}
 
-# %% ../nbs/10_probe.ipynb #23c7e65e
+# %% ../nbs/10_probe.ipynb #c2f6938c
 class Probes:
     "Many probes of one shape that are trained in step. Each is one row of `weights` (trained) and of `fixed` (statistics)."
 
@@ -561,10 +561,11 @@ class Probes:
         *shape: int,  # of the tensor
     ) -> Tensor:  # with arbitrary content
         "Memory that is used again at the next step."
-        if (name, shape) not in self.rooms:
-            # with lines a power of two apart, the cache would keep only a few of a column
-            self.rooms[name, shape] = self.weights.new_empty(*shape[:-1], shape[-1] + 16)[..., : shape[-1]]
-        return self.rooms[name, shape]
+        *outer, last = shape
+        padded = *outer, last + 16  # with lines a power of two apart, the cache would keep only a few of a column
+        if name not in self.rooms or len(self.rooms[name]) < math.prod(padded):
+            self.rooms[name] = self.weights.new_empty(math.prod(padded))
+        return self.rooms[name][: math.prod(padded)].view(padded)[..., :last]
 
 # %% ../nbs/10_probe.ipynb #a5c15765
 @patch
