@@ -647,14 +647,18 @@ def convert(
     rest = ", ".join(f"{count} of {name}" for name, count in sorted(others.items()))
     return f"{found[-1]}: {len(tensors)} parameters written to {out}; not needed by a model: {rest or 'nothing'}"
 
-# %% ../nbs/05_checkpoint.ipynb #273bb54e
+# %% ../nbs/05_checkpoint.ipynb #4a98064c
 @contextmanager
 def readable_errors():
-    "Turn an `InputError` into one line and exit status 2, and Ctrl-C into exit status 130."
+    "Turn an `InputError` into one line and exit status 2, Ctrl-C into exit status 130, and a reader who has gone into 141."
     try:
         yield
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
+        sys.exit(141)
     except InputError as error:
         print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         sys.exit(2)
