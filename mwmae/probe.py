@@ -521,7 +521,7 @@ def _views(rows, shapes):
     parts = rows.split([math.prod(shape) for shape in shapes.values()], 1)
     return {name: part.unflatten(1, (-1, shape[-1])) for (name, shape), part in zip(shapes.items(), parts)}
 
-# %% ../nbs/10_probe.ipynb #c2f6938c
+# %% ../nbs/10_probe.ipynb #e3045864
 class Probes:
     "Many probes of one shape that are trained in step. Each is one row of `weights` (trained) and of `fixed` (statistics)."
 
@@ -555,18 +555,6 @@ class Probes:
         self.points, self.streams = [self.points[i] for i in alive], [self.streams[i] for i in alive]
         self.arrange()
 
-    def room(
-        self,
-        name: str,  # what for
-        *shape: int,  # of the tensor
-    ) -> Tensor:  # with arbitrary content
-        "Memory that is used again at the next step."
-        *outer, last = shape
-        padded = *outer, last + 16  # with lines a power of two apart, the cache would keep only a few of a column
-        if name not in self.rooms or len(self.rooms[name]) < math.prod(padded):
-            self.rooms[name] = self.weights.new_empty(math.prod(padded))
-        return self.rooms[name][: math.prod(padded)].view(padded)[..., :last]
-
 # %% ../nbs/10_probe.ipynb #a5c15765
 @patch
 def arrange(self: Probes):
@@ -579,6 +567,20 @@ def arrange(self: Probes):
         rows = list(group)
         part = slice(rows[0], rows[-1] + 1)
         self.rates.append((lr, [[tensor[part]] for tensor in (self.weights, self.gradient, self.first, self.second)]))
+
+# %% ../nbs/10_probe.ipynb #34353d04
+@patch
+def room(
+    self: Probes,
+    name: str,  # what for
+    *shape: int,  # of the tensor
+) -> Tensor:  # with arbitrary content
+    "Memory that is used again at the next step."
+    *outer, last = shape
+    padded = *outer, last + 16  # with lines a power of two apart, the cache would keep only a few of a column
+    if name not in self.rooms or len(self.rooms[name]) < math.prod(padded):
+        self.rooms[name] = self.weights.new_empty(math.prod(padded))
+    return self.rooms[name][: math.prod(padded)].view(padded)[..., :last]
 
 # %% ../nbs/10_probe.ipynb #5053438f
 def _mask(probes, rows, units):
