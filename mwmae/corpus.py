@@ -771,11 +771,12 @@ def _report(writer, added):
     "Finish a store and say what is in it. Raises `InputError` if that is nothing."
     state, folder = writer.state, writer.folder
     if added or not state.complete:
-        writer.commit(complete=True)
+        writer.commit()
         for path in folder.glob("spectrograms-*.npy"):  # of a run that was killed and had other sources
             if int(path.stem[-5:]) >= state.parts:
                 path.unlink()
         write_skipped(folder, read_skipped(folder))
+        writer.commit(complete=True)  # last, so that a run killed before this line does the rest again
     skipped = read_skipped(folder)
     if not state.clips:
         name, reason = skipped[0]
