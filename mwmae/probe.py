@@ -44,10 +44,11 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .checkpoint import atomic_file, command, find_model, load_config
+from .embed import EmbedConfig
 from .model import MAEConfig
 from .pretrain import default_model, model_name
 from .tasks import (
-    EmbeddedSplit, Task, check_task, describe_tasks, embed_task, find_tasks,
+    EmbeddedSplit, Task, check_task, describe_tasks, embed_otherwise, embed_task, find_tasks,
     make_builtin_tasks, open_hear_model, open_task, read_embedded, read_task)
 
 # %% ../nbs/10_probe.ipynb #6dfcb591
@@ -1002,9 +1003,10 @@ def hear_jobs(
     models: list[str],  # names for `open_hear_model`
     out: str | Path,  # folder of embeddings and results
     device: str,  # where to calculate
+    **how,  # settings of `embed_otherwise`
 ):  # yields for each model and task: what it is called, the model's name, and a function that returns the folder of embeddings
     "What there is to do, task by task."
-    opened = [open_hear_model(name, device) for name in models]
+    opened = [embed_otherwise(open_hear_model(name, device), **how) for name in models]
     for path in find_tasks(tasks_dir):
         try:
             task = checked_task(path)
@@ -1076,14 +1078,16 @@ def ready_jobs(
     yield from ((path.name, Path(folder).resolve().name, partial(Path, path)) for path in found)
 
 # %% ../nbs/10_probe.ipynb #fd10ee19
-def _begin_jobs(tasks_dir, model, embeddings, out, device):
+def _begin_jobs(tasks_dir, model, embeddings, out, device, how):
     "The jobs of `mwmae_hear`."
     if embeddings:
+        if EmbedConfig(**how) != EmbedConfig():
+            raise InputError("--embeddings takes embeddings as they are; it goes with none of --layers, --pool and --overlap")
         return ready_jobs(embeddings)
     if not tasks_dir:
         tasks_dir = Path(out) / "tasks"
         make_builtin_tasks(tasks_dir)
-    return hear_jobs(tasks_dir, [name for name in (model or "").split(",") if name] or default_models(), out, device)
+    return hear_jobs(tasks_dir, [name for name in (model or "").split(",") if name] or default_models(), out, device, **how)
 
 
 def hear(
@@ -1094,12 +1098,13 @@ def hear(
     out: str | Path,  # folder of embeddings and results
     embeddings: str | Path | None,  # ready embeddings of one model
     device: str,  # where to calculate
+    **how,  # settings of `embed_otherwise`
 ) -> str:  # what to print at the end
     "Do what `mwmae_hear` was asked to do. Raises `InputError` if nothing could be scored."
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}, expected at least 1")
     name, results = read_grid(grid)[0], Path(out) / "results"
-    found, skipped = run_jobs(_begin_jobs(tasks_dir, model, embeddings, out, device), grid, range(seeds), results, device)
+    found, skipped = run_jobs(_begin_jobs(tasks_dir, model, embeddings, out, device, how), grid, range(seeds), results, device)
     if not found:
         raise InputError(f"nothing could be scored: {'; '.join(skipped) or f'{tasks_dir} holds no tasks'}")
     with pd.option_context("display.width", 200, "display.max_columns", None):
@@ -1116,6 +1121,9 @@ def mwmae_hear(
     seeds: int = 10,  # Number of seeds
     out: str = "hear",  # Folder for embeddings and results
     embeddings: str = None,  # Score the ready embeddings in this folder, <model>/<task>, made here or by hear-eval-kit
+    layers: str = None,  # Encoders of this library: blocks whose outputs are laid side by side, such as 3,6,12 or all; default: the final output
+    pool: str = "mean",  # Encoders of this library: a whole sound is the mean of its steps, their max, or mean+max side by side
+    overlap: float = 0.0,  # Encoders of this library: share of a unit of two seconds that it has in common with the next
     device: str = None,  # Where to compute, such as cpu or cuda; default: the accelerator if there is one
     list: bool = False,  # Only list the tasks that are there, and those of HEAR that are missing
 ):
@@ -1124,4 +1132,4 @@ def mwmae_hear(
         print(describe_tasks(tasks_dir or "."))
     else:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        print(hear(tasks_dir, model, grid, seeds, out, embeddings, device))
+        print(hear(tasks_dir, model, grid, seeds, out, embeddings, device, layers=layers, pool=pool, overlap=overlap))

@@ -7,9 +7,9 @@ __all__ = ['SPLITS', 'KNOWN_TASKS', 'HEAR_DOI', 'DEFAULT_SIZE', 'BUILTIN_SEED', 
            'read_vocabulary', 'read_task', 'task_metadata', 'wav_bytes', 'write_task', 'read_split', 'audio_rates',
            'source_rate', 'check_task', 'cache_folder', 'unpack_archive', 'find_tasks', 'open_task', 'KnownTask',
            'known_task', 'describe_tasks', 'load_sound', 'HearModel', 'LogMelStatistics', 'logmel_scenes',
-           'logmel_timestamps', 'random_model', 'open_hear_model', 'row_order', 'labels_at', 'sound_batches',
-           'SoundBatches', 'embed_task', 'EmbeddedSplit', 'read_embedded', 'builtin_labels', 'builtin_task',
-           'make_builtin_tasks']
+           'logmel_timestamps', 'random_model', 'open_hear_model', 'embed_otherwise', 'row_order', 'labels_at',
+           'sound_batches', 'SoundBatches', 'embed_task', 'EmbeddedSplit', 'read_embedded', 'builtin_labels',
+           'builtin_task', 'make_builtin_tasks']
 
 # %% ../nbs/09_tasks.ipynb #709107a8
 import contextlib
@@ -29,7 +29,7 @@ import tarfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, is_truncated, open_sound, read_audio, sound_info
 from .checkpoint import PACKAGED, atomic_file, atomic_folder, find_model, load_config
-from .embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model
+from .embed import EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings, load_model
 from .model import MAEConfig, MaskedAutoencoder, list_models, model_config
 from .sounds import FAMILIES, synth_clip
 
@@ -550,9 +550,12 @@ def _check(self: HearModel, found, shape):
 def fingerprint(
     self: HearModel,
 ) -> str:  # 32 hexadecimal digits
-    "A number that is another one as soon as one weight is, or the code is another module's."
+    "A number that is another one as soon as one weight is, or a setting on which embeddings depend, or the code is another module's."
     if "_fingerprint" not in self.__dict__:
         digest = hashlib.blake2b(f"{self.scene_function.__module__} {type(self.module).__qualname__}".encode(), digest_size=16)
+        if isinstance(self.module, EmbeddingModel):
+            config = self.module.config
+            digest.update(f"{config.layers} {config.pool} {config.overlap} {config.precision}".encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -657,6 +660,21 @@ def open_hear_model(
     device = torch.device(device or (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"))
     plain = _plain_name(f"random:{size or DEFAULT_SIZE}" if kind == "random" else name)
     return HearModel(plain, parts[0].to(device), *parts[1:], device)
+
+# %% ../nbs/09_tasks.ipynb #a263fde0
+def embed_otherwise(
+    model: HearModel,  # any model
+    layers: str | None = None,  # blocks whose outputs are laid side by side, as `choose_layers` reads them
+    pool: str = "mean",  # a scene is the mean of its steps, their max, or mean+max
+    overlap: float = 0.0,  # share of a unit that it has in common with the next
+) -> HearModel:  # the same model under a longer name; one that is no encoder of this library as it is
+    "Make embeddings of an encoder in another way. Raises `InputError` for a setting that it cannot have."
+    if not isinstance(model.module, EmbeddingModel):
+        return model
+    encoder = model.module.encoder
+    config = replace(model.module.config, layers=choose_layers(layers, len(encoder.blocks)), pool=pool, overlap=overlap)
+    said = [f"layers{layers}".replace(",", "+")] * bool(layers) + [pool] * (pool != "mean") + [f"overlap{overlap:g}"] * bool(overlap)
+    return replace(model, name="-".join([model.name, *said]), module=EmbeddingModel(encoder, config).eval().to(model.device))
 
 # %% ../nbs/09_tasks.ipynb #84c1fcd8
 def row_order(
