@@ -36,17 +36,19 @@ from mwmae.corpus import ClipIndex, split_held_out
 from mwmae.embed import EmbedConfig, EmbeddingModel, embedding_input
 from mwmae.model import Encoder, model_cost
 from mwmae.pretrain import PretrainConfig, compare_settings, has_bfloat16, open_data, pretrain
-from mwmae.probe import load_result, read_grid, run_jobs
+from mwmae.probe import best_of_folds, list_folds, load_result, read_grid, run_jobs, task_points
 from mwmae.quick import linear_labels, nearest_labels
 from mwmae.report import card_scores, collect_results, grid_report, markdown_table, report_table, report_text, score_rows
-from mwmae.tasks import HearModel, Task, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
+from mwmae.tasks import HearModel, Task, embed_otherwise, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
 
 KINDS = ("mwmae", "mae")  # compared with each other: as many steps on the same clips
 LONGER = "longer"  # MW-MAE, trained on: this one is installed with the library
 RUNS = (*KINDS, LONGER)
-TWICE = (LONGER, "random")  # pooled a second time, under a name that ends in _max: mean and maximum over time side by side
+MAX = {"pool": "mean+max"}  # mean and maximum over time side by side
+WIDE = {"scene": MAX | {"layers": "6"}, "event": {"layers": "2,6", "overlap": 0.9}}  # of those best in validation the shortest, see the step `choose`
+OTHERWISE = {"longer_max": (LONGER, {"scene": MAX}), "longer_wide": (LONGER, WIDE), "random_max": ("random", {"scene": MAX})}  # what is embedded in other ways, too
 QUICK = "small.json"  # grid of a probe that gives up early: to see what the patience of the other is worth
-STEPS = ("pool", "tune", "pretrain", "longer", "evaluate", "curves", "package", "report", "ablate")
+STEPS = ("pool", "tune", "pretrain", "longer", "choose", "evaluate", "curves", "package", "report", "ablate")
 LEFT_OUT = {"gcompris-qt-data": "some of its files are under CC Sampling Plus 1.0, which forbids their use in advertising"}
 LICENCES = {  # read off the copyright files of packages for which licences.csv names none
     "asterisk-moh-opsound-g722": "CC-BY-SA-3.0", "fillets-ng-data-cs": "GPL-2", "fillets-ng-data-nl": "GPL-2", "freepats": "GPL-2+",
@@ -285,6 +287,18 @@ def best_precision(
     return "bf16" if has_bfloat16(device) else "fp32"
 
 
+def open_short(
+    name: str,  # as `open_hear_model` understands it
+    short: str,  # what to call it
+    device: str,  # where to calculate
+) -> HearModel:
+    "Open a model under a short name; an encoder in the precision of all."
+    found = replace(open_hear_model(name, device), name=short)
+    if isinstance(found.module, EmbeddingModel):
+        found.module.config.precision = best_precision(device)
+    return found
+
+
 def opened_models(
     out: Path,  # folder of the recipe
     size: str,  # such as 'mini_4x16'
@@ -292,14 +306,16 @@ def opened_models(
 ) -> list[HearModel]:
     "The models and the two baselines, under short names."
     names = {kind: str(out / "runs" / kind) for kind in RUNS} | {"random": f"random:mwmae_{size}", "logmel": "logmel"}
-    found = [replace(open_hear_model(name, device), name=short) for short, name in names.items()]
-    for model in found:
-        if isinstance(model.module, EmbeddingModel):
-            model.module.config.precision = best_precision(device)
-    for model in [model for model in found if model.name in TWICE]:
-        module = EmbeddingModel(model.module.encoder, replace(model.module.config, pool="mean+max")).eval()
-        found.append(replace(model, name=f"{model.name}_max", module=module.to(model.device)))
-    return found
+    return [open_short(name, short, device) for short, name in names.items()]
+
+
+def opened_otherwise(
+    models: list[HearModel],  # of `opened_models`
+    kind: str,  # of task, 'scene' or 'event'
+) -> list[HearModel]:  # under short names, too
+    "What is embedded in another way for this kind of task."
+    named = {model.name: model for model in models}
+    return [replace(embed_otherwise(named[model], **ways[kind]), name=name) for name, (model, ways) in OTHERWISE.items() if kind in ways]
 
 
 def evaluate_all(
@@ -313,12 +329,44 @@ def evaluate_all(
     "Embed all tasks with all models, score them, and score them once more with a quick probe. Raises `InputError` naming what could not be scored."
     models = opened_models(out, size, device)
     jobs = [(task.full_name, model.name, partial(embed_task, task, model, out / "hear" / "embeddings" / model.name / task.full_name))
-            for task in map(open_task, find_tasks(corpora / "tasks")) for model in models
-            if task.embedding_type == "scene" or not model.name.endswith("_max")]
-    once = [job for job in jobs if not job[1].endswith("_max")]
+            for task in map(open_task, find_tasks(corpora / "tasks")) for model in [*models, *opened_otherwise(models, task.embedding_type)]]
+    once = [job for job in jobs if job[1] not in OTHERWISE]
     skipped = [said for some, probe in ((jobs, grid), (once, HERE / QUICK)) for said in run_jobs(some, probe, range(seeds), out / "hear" / "results", device)[1]]
     if skipped:
         raise InputError("; ".join(skipped))
+
+
+CHOOSING = {"scene": ("drum_stroke", "letters"), "event": ("drum_events",)}  # tasks of short sounds, whose validation clips decide
+WAYS = {
+    "scene": ({}, MAX, *(MAX | {"layers": layers} for layers in ("2", "4", "6", "2,6", "2,4,6"))),
+    "event": ({}, *({"layers": layers} for layers in ("2", "6", "2,6")), *({"layers": "2,6", "overlap": overlap} for overlap in (0.5, 0.75, 0.9))),
+}
+
+
+def choose(
+    corpora: Path,  # folder with tasks
+    out: Path,  # folder of the recipe
+    device: str,  # where to calculate
+    seeds: int = 2,  # of the probe
+):
+    "Try ways of embedding with the model that learnt longest, and write their validation scores to `ways.csv`. No test clip has a part in it."
+    model = open_short(str(out / "runs" / LONGER), LONGER, device)
+    points, found = read_grid(HERE / QUICK)[1], []
+    for task in map(open_task, find_tasks(corpora / "tasks")):
+        ways = WAYS[task.embedding_type] if task.name in CHOOSING[task.embedding_type] else ()
+        for way in tqdm(ways, f"choose: {task.name}", unit="way", disable=None):
+            path = out / "ways" / f"{'-'.join([task.name, *map(str, way.values())])}.csv"
+            if not path.is_file():
+                splits = read_embedded(embed_task(task, embed_otherwise(model, **way), out / "ways" / task.name))[1]
+                runs = [(seed, point) for seed in range(seeds) for point in task_points(points, task)]
+                chosen = best_of_folds(task, splits, range(len(list_folds(task))), runs, device)
+                score = 100 * np.mean([trained.score for fold in chosen for _, trained in fold.values()])
+                path.parent.mkdir(exist_ok=True)
+                write_csv(pd.DataFrame([asdict(EmbedConfig()) | way | {"task": task.name, "validation": score}]), path)
+            found.append(pd.read_csv(path, dtype={"layers": str}))
+    if not found:
+        raise InputError(f"{corpora / 'tasks'}: has none of {', '.join(sum(CHOOSING.values(), ()))}")
+    write_csv(pd.concat(found)[["task", "layers", "pool", "overlap", "validation"]].round(2), out / "ways.csv")
 
 
 # --- 4. curves
@@ -610,7 +658,7 @@ def report(
     name = read_grid(grid)[0]
     found, _ = collect_results([out / "hear" / "results"])
     rows = score_rows(found)
-    table = grid_report(rows[(rows.grid == name) & ~rows.model.str.endswith("_max")], name, pair=KINDS)
+    table = grid_report(rows[(rows.grid == name) & ~rows.model.isin(OTHERWISE)], name, pair=KINDS)
     write_csv(rows.round(3), results / "scores.csv")
     write_csv(report_table(table.summary).T.reset_index(), results / "table.csv")
     with atomic_file(results / "report.md") as temporary:
@@ -623,7 +671,7 @@ def report(
     fifty, answers = fifty_clips(corpora, out)
     write_csv(answers, results / "fifty.csv")
     write_csv(compute(out), results / "compute.csv")
-    for file in ("credits.csv", "tuning.csv"):
+    for file in ("credits.csv", "tuning.csv", "ways.csv"):
         if (out / file).is_file():
             shutil.copy(out / file, results / file)
     said = {"grid": name, "points": [asdict(point) for point in read_grid(grid)[1]], "fifty": fifty, "sounds": SOUND_CREDIT, "left_out": LEFT_OUT,
@@ -680,7 +728,7 @@ def real_sounds(
     corpora: str,  # Folder with licences.csv, pool/ and tasks/
     out: str = "real_sounds",  # Folder for everything large: runs, embeddings, results
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),  # Folder for the small files that the chapter reads
-    steps: str = "pool,pretrain,longer,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model, ablate makes two tables of ablations at a tiny budget
+    steps: str = "pool,pretrain,longer,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, choose for a way to embed, package replaces the installed model, ablate makes two tables of ablations at a tiny budget
     size: str = "mini_4x16",  # Encoder and patch of both models
     epochs: int = 36,  # Passes over the pool
     more: int = 60,  # Further passes of the model that is to be installed
@@ -705,6 +753,7 @@ def real_sounds(
         "tune": lambda: tune(out, size, seed, parallel),
         "pretrain": lambda: pretrain_both(out, size, epochs, seed, parallel),
         "longer": lambda: pretrain_longer(out, size, more, seed),
+        "choose": lambda: choose(corpora, out, device),
         "evaluate": lambda: evaluate_all(corpora, out, size, grid, seeds, device),
         "curves": lambda: draw_curves(corpora, out, most, seed),
         "package": lambda: package(out, grid),
