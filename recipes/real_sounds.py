@@ -295,7 +295,7 @@ def open_short(
     "Open a model under a short name; an encoder in the precision of all."
     found = replace(open_hear_model(name, device), name=short)
     if isinstance(found.module, EmbeddingModel):
-        found.module.config.precision = best_precision(device)
+        found.module.config = replace(found.module.config, precision=best_precision(device))
     return found
 
 
@@ -605,6 +605,7 @@ def compute(
     rows = [(f"pre-train {kind}", pd.read_csv(out / "runs" / kind / "speed.csv").seconds.sum()) for kind in RUNS]
     probes = pd.DataFrame([(path.stem, load_result(path).seconds) for path in (out / "hear" / "results").glob("*/*/*.json")], columns=["grid", "seconds"])
     times = pd.read_csv(out / "times.csv", names=["step", "seconds"]).groupby("step").seconds.sum()
+    rows += [("choose a way to embed", times.get("choose", 0))]
     rows += [("embed the tasks", max(0.0, times.get("evaluate", 0) - probes.seconds.sum()))]
     rows += [(f"probes, grid {name}", seconds) for name, seconds in probes.groupby("grid").seconds.sum().items()]
     rows += [("curves", times.get("curves", 0))]
@@ -728,7 +729,7 @@ def real_sounds(
     corpora: str,  # Folder with licences.csv, pool/ and tasks/
     out: str = "real_sounds",  # Folder for everything large: runs, embeddings, results
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),  # Folder for the small files that the chapter reads
-    steps: str = "pool,pretrain,longer,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, choose for a way to embed, package replaces the installed model, ablate makes two tables of ablations at a tiny budget
+    steps: str = "pool,pretrain,longer,choose,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model, ablate makes two tables of ablations at a tiny budget
     size: str = "mini_4x16",  # Encoder and patch of both models
     epochs: int = 36,  # Passes over the pool
     more: int = 60,  # Further passes of the model that is to be installed
