@@ -43,7 +43,7 @@ from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, is_truncated, open_sound, read_audio, sound_info
 from .checkpoint import PACKAGED, atomic_file, atomic_folder, find_model, load_config
-from .embed import EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings, load_model
+from .embed import EmbedConfig, EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings, load_model
 from .model import MAEConfig, MaskedAutoencoder, list_models, model_config
 from .sounds import FAMILIES, synth_clip
 
@@ -669,10 +669,12 @@ def embed_otherwise(
     overlap: float = 0.0,  # share of a unit that it has in common with the next
 ) -> HearModel:  # the same model under a longer name; one that is no encoder of this library as it is
     "Make embeddings of an encoder in another way. Raises `InputError` for a setting that it cannot have."
+    how = {"pool": pool, "overlap": overlap}
+    EmbedConfig(**how)  # a wrong setting is named beside a model that does not use it, too
     if not isinstance(model.module, EmbeddingModel):
         return model
     encoder = model.module.encoder
-    config = replace(model.module.config, layers=choose_layers(layers, len(encoder.blocks)), pool=pool, overlap=overlap)
+    config = replace(model.module.config, layers=choose_layers(layers, len(encoder.blocks)), **how)
     said = [f"layers{layers}".replace(",", "+")] * bool(layers) + [pool] * (pool != "mean") + [f"overlap{overlap:g}"] * bool(overlap)
     return replace(model, name="-".join([model.name, *said]), module=EmbeddingModel(encoder, config).eval().to(model.device))
 
