@@ -42,11 +42,14 @@ from mwmae.report import card_scores, collect_results, grid_report, markdown_tab
 from mwmae.tasks import HearModel, Task, embed_otherwise, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
 
 KINDS = ("mwmae", "mae")  # compared with each other: as many steps on the same clips
-LONGER = "longer"  # MW-MAE, trained on: this one is installed with the library
-RUNS = (*KINDS, LONGER)
-MAX = {"pool": "mean+max"}  # mean and maximum over time side by side
-WIDE = {"scene": MAX | {"layers": "6"}, "event": {"layers": "2,6", "overlap": 0.9}}  # of those best in validation the shortest, see the step `choose`
-OTHERWISE = {"longer_max": (LONGER, {"scene": MAX}), "longer_wide": (LONGER, WIDE), "random_max": ("random", {"scene": MAX})}  # what is embedded in other ways, too
+LONGER, LONGEST = "longer", "longest"  # MW-MAE, trained on, and on once more: the latter is installed with the library
+ROUNDS = ("mwmae", LONGER, LONGEST)  # each begins where the one before ends, the last with its encoder alone
+RUNS = (*KINDS, LONGER, LONGEST)
+WIDE = {"scene": {"layers": "6", "pool": "mean+max"}, "event": {"layers": "2,6", "overlap": 0.9}}  # of those best in validation the shortest, see the step `choose`
+OTHERWISE = {  # what is embedded in another way, too; an untrained encoder has no block that is better than its output
+    "longest_wide": (LONGEST, WIDE),
+    "random_wide": ("random", {"scene": {"pool": "mean+max"}}),
+}
 QUICK = "small.json"  # grid of a probe that gives up early: to see what the patience of the other is worth
 STEPS = ("pool", "tune", "pretrain", "longer", "choose", "evaluate", "curves", "package", "report", "ablate")
 LEFT_OUT = {"gcompris-qt-data": "some of its files are under CC Sampling Plus 1.0, which forbids their use in advertising"}
@@ -243,16 +246,22 @@ def pretrain_both(
 def pretrain_longer(
     out: Path,  # folder of the recipe
     size: str,  # such as 'mini_4x16'
-    epochs: int,  # further passes over the clips
-    seed: int,  # of the first run; this one has the next
+    epochs: list[int],  # further passes over the clips, for each round
+    seed: int,  # of the first run; each round has the next
 ):
-    "Train MW-MAE on, with a learning rate that rises and falls once more."
-    begin = out / "runs" / "mwmae"
-    if newest_checkpoint(begin / "checkpoints") is None:
-        raise InputError(f"{begin}: holds no run, expected the end of the step pretrain")
+    """Train MW-MAE on, in rounds, each with a learning rate that rises and falls once more.
+
+    The last begins as a user of the installed model would: with an encoder in half precision and a fresh decoder.
+    """
     corpus, clips = open_pool(out)
-    config = replace(training_settings("mwmae", size, out, clips, epochs, seed + 1), init=str(begin))
-    train_all({out / "runs" / LONGER: config}, corpus, False)
+    for i, (before, kind) in enumerate(zip(ROUNDS, ROUNDS[1:])):
+        begin = out / "runs" / before
+        if newest_checkpoint(begin / "checkpoints") is None:
+            raise InputError(f"{begin}: holds no run, expected the end of the step pretrain")
+        if kind == LONGEST:
+            begin = share_encoder(begin, out / "encoder")
+        config = replace(training_settings("mwmae", size, out, clips, epochs[i], seed + 1 + i), init=str(begin))
+        train_all({out / "runs" / kind: config}, corpus, False)
 
 
 CANDIDATES = [(32, 0.0032), (32, 0.0016), (16, 0.0016), (16, 0.0008)]  # clips in a step, and highest learning rate
@@ -313,7 +322,7 @@ def opened_otherwise(
     models: list[HearModel],  # of `opened_models`
     kind: str,  # of task, 'scene' or 'event'
 ) -> list[HearModel]:  # under short names, too
-    "What is embedded in another way for this kind of task."
+    "What is embedded in another way, which depends on the kind of task."
     named = {model.name: model for model in models}
     return [replace(embed_otherwise(named[model], **ways[kind]), name=name) for name, (model, ways) in OTHERWISE.items() if kind in ways]
 
@@ -326,11 +335,11 @@ def evaluate_all(
     seeds: int,  # seeds of the probe
     device: str,  # where to calculate
 ):
-    "Embed all tasks with all models, score them, and score them once more with a quick probe. Raises `InputError` naming what could not be scored."
+    "Embed all tasks with all models, score them, and score most once more with a quick probe. Raises `InputError` naming what could not be scored."
     models = opened_models(out, size, device)
     jobs = [(task.full_name, model.name, partial(embed_task, task, model, out / "hear" / "embeddings" / model.name / task.full_name))
             for task in map(open_task, find_tasks(corpora / "tasks")) for model in [*models, *opened_otherwise(models, task.embedding_type)]]
-    once = [job for job in jobs if job[1] not in OTHERWISE]
+    once = [job for job in jobs if job[1] not in (LONGEST, *OTHERWISE)]
     skipped = [said for some, probe in ((jobs, grid), (once, HERE / QUICK)) for said in run_jobs(some, probe, range(seeds), out / "hear" / "results", device)[1]]
     if skipped:
         raise InputError("; ".join(skipped))
@@ -338,7 +347,7 @@ def evaluate_all(
 
 CHOOSING = {"scene": ("drum_stroke", "letters"), "event": ("drum_events",)}  # tasks of short sounds, whose validation clips decide
 WAYS = {
-    "scene": ({}, MAX, *(MAX | {"layers": layers} for layers in ("2", "4", "6", "2,6", "2,4,6"))),
+    "scene": ({}, *({"pool": "mean+max", "layers": layers} for layers in (None, "2", "4", "6", "2,6", "2,4,6"))),
     "event": ({}, *({"layers": layers} for layers in ("2", "6", "2,6")), *({"layers": "2,6", "overlap": overlap} for overlap in (0.5, 0.75, 0.9))),
 }
 
@@ -349,7 +358,10 @@ def choose(
     device: str,  # where to calculate
     seeds: int = 2,  # of the probe
 ):
-    "Try ways of embedding with the model that learnt longest, and write their validation scores to `ways.csv`. No test clip has a part in it."
+    """Try ways of embedding with the model of the middle round, and write their validation scores to `ways.csv`.
+
+    No test clip has a part in it, and neither has the model that is read off in the chosen way later.
+    """
     model = open_short(str(out / "runs" / LONGER), LONGER, device)
     points, found = read_grid(HERE / QUICK)[1], []
     for task in map(open_task, find_tasks(corpora / "tasks")):
@@ -477,7 +489,7 @@ def confusions(
     "What a linear layer on the embeddings of the packaged model takes for what, in two tasks."
     found = []
     for name in CONFUSED:
-        task, scenes, labels, _ = embedded_rows(out, LONGER, name)
+        task, scenes, labels, _ = embedded_rows(out, LONGEST, name)
         answers = answers_of_folds(task, scenes, labels, final=True)
         counts = answers.groupby(["label", "linear"]).size().reset_index(name="count").rename(columns={"linear": "answer"})
         found.append(counts.assign(task=name))
@@ -491,7 +503,7 @@ def draw_map(
     each: int = 36,  # notes of each family
 ) -> pd.DataFrame:  # columns x, y, label, note, neighbour and sound (base64 of an MP3 file, or nothing)
     "Lay embeddings of notes out in the plane, and let a dozen of them be heard. No label is used."
-    task, scenes, labels, files = embedded_rows(out, LONGER, MAPPED)
+    task, scenes, labels, files = embedded_rows(out, LONGEST, MAPPED)
     table = pd.DataFrame({"file": files[BANK], "label": labels[BANK]})
     table = table.groupby("label", group_keys=False)[["file", "label"]].apply(lambda group: group.sample(min(each, len(group)), random_state=seed))
     x = StandardScaler().fit_transform(scenes[BANK][table.index])
@@ -581,7 +593,7 @@ def run_typed(
 def _packaged(out):
     "What names the model: nothing where one is installed with the library, which is then meant."
     installed = (INSTALLED / PACKAGED / "model.safetensors").is_file()
-    return () if installed else ("--model", str((out / "runs" / LONGER).resolve()))
+    return () if installed else ("--model", str((out / "runs" / LONGEST).resolve()))
 
 
 def _copy(file, folder):
@@ -714,14 +726,15 @@ def package(
     grid: str,  # grid of the probe
 ):
     "Write the encoder that learnt longest to `mwmae/packaged`, with its scores and the credits of the recordings in its card."
-    config = load_config(PretrainConfig, out / "runs" / LONGER / "config.json")
+    config = load_config(PretrainConfig, out / "runs" / LONGEST / "config.json")
     found, _ = collect_results([out / "hear" / "results"])
-    scores = card_scores([result for result in found if (result.grid, result.model) == (read_grid(grid)[0], LONGER)])
+    scores = card_scores([result for result in found if (result.grid, result.model) == (read_grid(grid)[0], LONGEST)])
     credits = (out / "credits.md").read_text(encoding="utf-8").strip().replace("# Credits", "## Credits", 1)
-    before = check_checkpoint(newest_checkpoint(out / "runs" / "mwmae" / "checkpoints"))
-    begun = (f"The run above goes on from an earlier one, of {before['step']:,} steps on the same clips, with a learning rate of "
-             f"its own that rises and falls. Scores are those of `recipes/real_sounds.py`, on the tasks of its chapter.\n\n")
-    share_encoder(out / "runs" / LONGER, HERE.parent / "mwmae" / PACKAGED, title=config.model, scores=scores, notes=begun + credits)
+    before = [f"{check_checkpoint(newest_checkpoint(out / 'runs' / kind / 'checkpoints'))['step']:,}" for kind in ROUNDS[:-1]]
+    begun = (f"The run above goes on from earlier ones, of {' and '.join(before)} steps on the same clips, each with a learning rate of "
+             f"its own that rises and falls. Scores are those of `recipes/real_sounds.py`, on the tasks of its chapter, which also says what "
+             f"`--layers` and `--pool` bring with short sounds.\n\n")
+    share_encoder(out / "runs" / LONGEST, HERE.parent / "mwmae" / PACKAGED, title=config.model, scores=scores, notes=begun + credits)
 
 
 @command
@@ -732,7 +745,8 @@ def real_sounds(
     steps: str = "pool,pretrain,longer,choose,evaluate,curves,report",  # Steps to do, separated by commas; tune looks for the learning rate once more, package replaces the installed model, ablate makes two tables of ablations at a tiny budget
     size: str = "mini_4x16",  # Encoder and patch of both models
     epochs: int = 36,  # Passes over the pool
-    more: int = 60,  # Further passes of the model that is to be installed
+    more: int = 60,  # Further passes of MW-MAE in a second round
+    still_more: int = 80,  # Further passes in a third, from which comes the model that is to be installed
     ablation_epochs: int = 4,  # Passes over the pool of the runs of the step ablate
     seed: int = 0,  # Seed of both runs, of the choice of clips for the curves, and of the map
     grid: str = str(HERE / "patient.json"),  # Grid of the probe: paper, kit, or a JSON file
@@ -753,7 +767,7 @@ def real_sounds(
         "pool": lambda: select_pool(corpora, out),
         "tune": lambda: tune(out, size, seed, parallel),
         "pretrain": lambda: pretrain_both(out, size, epochs, seed, parallel),
-        "longer": lambda: pretrain_longer(out, size, more, seed),
+        "longer": lambda: pretrain_longer(out, size, [more, still_more], seed),
         "choose": lambda: choose(corpora, out, device),
         "evaluate": lambda: evaluate_all(corpora, out, size, grid, seeds, device),
         "curves": lambda: draw_curves(corpora, out, most, seed),
