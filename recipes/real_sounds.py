@@ -48,7 +48,7 @@ RUNS = (*KINDS, LONGER, LONGEST)
 WIDE = {"scene": {"layers": "6", "pool": "mean+max"}, "event": {"layers": "2,6", "overlap": 0.9}}  # of those best in validation the shortest, see the step `choose`
 OTHERWISE = {  # what is embedded in another way, too; an untrained encoder has no block that is better than its output
     "longest_wide": (LONGEST, WIDE),
-    "random_wide": ("random", {"scene": {"pool": "mean+max"}}),
+    "random_wide": ("random", WIDE | {"scene": {"pool": "mean+max"}}),
 }
 QUICK = "small.json"  # grid of a probe that gives up early: to see what the patience of the other is worth
 STEPS = ("pool", "tune", "pretrain", "longer", "choose", "evaluate", "curves", "package", "report", "ablate")
@@ -324,7 +324,7 @@ def opened_otherwise(
 ) -> list[HearModel]:  # under short names, too
     "What is embedded in another way, which depends on the kind of task."
     named = {model.name: model for model in models}
-    return [replace(embed_otherwise(named[model], **ways[kind]), name=name) for name, (model, ways) in OTHERWISE.items() if kind in ways]
+    return [replace(embed_otherwise(named[model], **ways[kind]), name=name) for name, (model, ways) in OTHERWISE.items()]
 
 
 def evaluate_all(
