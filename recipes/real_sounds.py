@@ -542,33 +542,41 @@ def _short_sound(samples):
         return base64.b64encode(Path(f"{folder}/note.mp3").read_bytes()).decode()
 
 
-FIFTY = ("clap", "hihat_closed", "kick", "ride", "snare")
+FIFTY = {  # five kinds of sounds each; drum_stroke has a part in `choose`, where the others have none
+    "drum_stroke": ("clap", "hihat_closed", "kick", "ride", "snare"),
+    "notes_family": ("brass", "guitar", "keyboard", "reed", "string"),
+    "sfx": ("bird", "human", "mammal", "tool", "vehicle"),
+}
 
 
 def fifty_clips(
     corpora: Path,  # folder with tasks
     out: Path,  # folder of the recipe
+    name: str,  # name of the task
     draws: int = 5,  # how often to draw fifty clips
+    most: int = 20,  # clips of a kind that are asked about, at most
 ) -> tuple[dict, pd.DataFrame]:  # what was typed, printed and measured; and the answers of the first draw
-    "Teach the packaged model five kinds of strokes from ten clips of each, and ask it about drum kits that it has not heard."
-    folder = next(path for path in find_tasks(corpora / "tasks") if path.name.startswith("drum_stroke"))
-    known, asked = [f"fold0{i}" for i in range(4)], "fold04"
+    "Teach the packaged model five kinds of sounds from ten clips of each, and ask it about sources that it has not heard."
+    folder = next(path for path in find_tasks(corpora / "tasks") if open_task(path).name == name)
+    splits = open_task(folder).splits
+    known, asked = (["train"], "test") if "train" in splits else (splits[:-1], splits[-1])
     truth = {split: read_split(folder, split) for split in [*known, asked]}
-    typed = "mwmae_finetune clips --valid other-kits --out strokes"
+    typed = "mwmae_finetune clips --valid others --out kinds"
     found = {"command": typed, "seconds": [], "right": [], "asked": 0}
     for draw in range(draws):
         with tempfile.TemporaryDirectory() as place:
             place, random = Path(place), np.random.default_rng(draw)
-            for label in FIFTY:
+            for label in FIFTY[name]:
                 files = [(split, file) for split in known for file, labels in truth[split].items() if labels == [label]]
                 for split, file in [files[i] for i in random.permutation(len(files))[:10]]:
                     _copy(folder / "16000" / split / file, place / "clips" / label)
-                for file in [file for file, labels in truth[asked].items() if labels == [label]]:
-                    _copy(folder / "16000" / asked / file, place / "other-kits" / label)
+                others = sorted(file for file, labels in truth[asked].items() if labels == [label])
+                for file in np.random.default_rng(0).permutation(others)[:most]:
+                    _copy(folder / "16000" / asked / file, place / "others" / label)
             begin = time.perf_counter()
             printed = run_typed("finetune", typed, place, _packaged(out))
             found["seconds"].append(round(time.perf_counter() - begin, 1))
-            answers = pd.read_csv(place / "strokes" / "held_out.csv")
+            answers = pd.read_csv(place / "kinds" / "held_out.csv")
             found["right"].append(float((answers.label == answers.answer).mean()))
             if not draw:
                 first, found["printed"], found["asked"] = answers, printed, len(answers)
@@ -681,13 +689,13 @@ def report(
     write_csv(losses(out), results / "losses.csv")
     write_csv(confusions(out), results / "confusions.csv")
     write_csv(draw_map(corpora, out, seed), results / "map.csv")
-    fifty, answers = fifty_clips(corpora, out)
-    write_csv(answers, results / "fifty.csv")
+    fifty = {name: fifty_clips(corpora, out, name) for name in FIFTY}
+    write_csv(pd.concat([answers.assign(task=name) for name, (_, answers) in fifty.items()]), results / "fifty.csv")
     write_csv(compute(out), results / "compute.csv")
     for file in ("credits.csv", "tuning.csv", "ways.csv"):
         if (out / file).is_file():
             shutil.copy(out / file, results / file)
-    said = {"grid": name, "points": [asdict(point) for point in read_grid(grid)[1]], "fifty": fifty, "sounds": SOUND_CREDIT, "left_out": LEFT_OUT,
+    said = {"grid": name, "points": [asdict(point) for point in read_grid(grid)[1]], "fifty": {name: measured for name, (measured, _) in fifty.items()}, "sounds": SOUND_CREDIT, "left_out": LEFT_OUT,
             "tasks": describe_tasks(corpora), "pool_hours": pool_hours(out), **facts(out)}
     with atomic_file(results / "facts.json") as temporary:
         temporary.write_text(json.dumps(said, indent=1) + "\n")
