@@ -28,7 +28,7 @@ from fastcore.script import call_parse
 
 from machine import cpu_model
 from mwmae.audio import InputError
-from mwmae.checkpoint import atomic_file
+from mwmae.files import atomic_file
 from mwmae.probe import evaluate, interval
 from mwmae.tasks import read_embedded
 

@@ -17,7 +17,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import INSTALLED, atomic_file, check_checkpoint, command, load_config, newest_checkpoint
+from .checkpoint import INSTALLED, check_checkpoint, newest_checkpoint
+from .commands import command
+from .files import atomic_file, load_config
 from .corpus import ClipIndex, split_held_out
 from .model import PATCH_SIZES, model_config
 from .pretrain import PretrainConfig, machine_settings, open_data, pretrain, processes, training_share

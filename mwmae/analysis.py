@@ -33,7 +33,9 @@ from tqdm import tqdm
 
 from .attention import attention_probabilities
 from .audio import InputError, LogMelSpectrogram, read_audio, show_spectrogram, sound_info
-from .checkpoint import INSTALLED, atomic_file, command, find_model, has_decoder, load_config, load_encoder, load_model, load_tensors
+from .checkpoint import INSTALLED, find_model, has_decoder, load_encoder, load_model
+from .commands import command
+from .files import atomic_file, load_config, load_tensors
 from .corpus import CropDataset, SpectrogramStore, describe_clip, list_sounds, open_bytes, prepare_samples
 from .masking import keep_visible, random_masking, show_masked
 from .model import MAEConfig, MaskedAutoencoder, fill_gaps

@@ -43,7 +43,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, read_audio, resampling_ratio, sound_info
-from .checkpoint import atomic_file, command, load_config, save_config
+from .commands import command
+from .files import atomic_file, load_config, save_config
 
 # %% ../nbs/06_corpus.ipynb #f401976f
 _RAW = {".raw", ".mat4", ".mat5"}  # no header that says what they hold

@@ -26,7 +26,9 @@ from torch.fx.experimental import _config as tracing
 
 from . import __version__
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE
-from .checkpoint import atomic_file, command, find_model, load_encoder, share_encoder
+from .checkpoint import find_model, load_encoder, share_encoder
+from .commands import command
+from .files import atomic_file
 from .embed import SHORTEST, EmbedConfig, EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings
 
 # %% ../nbs/09_export.ipynb #a79c541c

@@ -44,8 +44,10 @@ from tqdm.auto import tqdm
 
 from .audio import InputError
 from .checkpoint import (
-    INSTALLED, PACKAGED, atomic_file, begin_with, check_checkpoint, command, differing_settings, find_model, list_checkpoints, load_checkpoint,
-    load_config, newest_checkpoint, packaged_folder, save_checkpoint, save_config)
+    INSTALLED, PACKAGED, begin_with, check_checkpoint, find_model, list_checkpoints,
+    load_checkpoint, newest_checkpoint, packaged_folder, save_checkpoint)
+from .commands import command
+from .files import atomic_file, differing_settings, load_config, save_config
 from .corpus import (
     ClipIndex, CropDataset, Prepared, SoundFiles, SpectrogramStore, analyse_all, prepare, prepare_samples, split_held_out)
 from .masking import random_masking

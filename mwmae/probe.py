@@ -43,7 +43,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import atomic_file, command, find_model, load_config
+from .checkpoint import find_model
+from .commands import command
+from .files import atomic_file, load_config
 from .embed import EmbedConfig
 from .model import MAEConfig
 from .pretrain import default_model, model_name

@@ -28,7 +28,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from .audio import InputError
-from .checkpoint import INSTALLED, atomic_file, command
+from .checkpoint import INSTALLED
+from .commands import command
+from .files import atomic_file
 from .corpus import walk_files
 from .probe import GRIDS, TaskResult, interval, load_result
 from .tasks import KNOWN_TASKS, known_task

@@ -42,7 +42,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, InputError, LogMelSpectrogram, is_truncated, open_sound, read_audio, sound_info
-from .checkpoint import PACKAGED, atomic_file, atomic_folder, find_model, load_config
+from .checkpoint import PACKAGED, find_model
+from .files import atomic_file, atomic_folder, load_config
 from .embed import EmbedConfig, EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings, load_model
 from .model import MAEConfig, MaskedAutoencoder, list_models, model_config
 from .sounds import FAMILIES, synth_clip

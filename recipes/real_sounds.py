@@ -31,7 +31,10 @@ from tqdm import tqdm
 
 from mwmae.audio import InputError, LogMelSpectrogram
 from mwmae.checkpoint import (
-    INSTALLED, PACKAGED, atomic_file, check_checkpoint, command, list_checkpoints, load_config, load_encoder, newest_checkpoint, readable_errors, share_encoder)
+    INSTALLED, PACKAGED, check_checkpoint, list_checkpoints, load_encoder, newest_checkpoint,
+    share_encoder)
+from mwmae.commands import command, readable_errors
+from mwmae.files import atomic_file, load_config
 from mwmae.corpus import ClipIndex, split_held_out
 from mwmae.embed import EmbedConfig, EmbeddingModel, embedding_input
 from mwmae.model import Encoder, model_cost
@@ -591,7 +594,7 @@ def run_typed(
 ) -> str:  # what it printed
     "Run a command of this library, that of this Python. Raises `InputError` with what it said if it fails."
     name, *options = typed.split()
-    code = f"from mwmae.checkpoint import run_at_command_line; from mwmae.{module} import {name}; run_at_command_line({name}.__wrapped__)"
+    code = f"from mwmae.commands import run_at_command_line; from mwmae.{module} import {name}; run_at_command_line({name}.__wrapped__)"
     done = subprocess.run([sys.executable, "-c", code, *options, *further], cwd=folder, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise InputError(f"{typed}: ended with status {done.returncode}")
