@@ -879,6 +879,9 @@ def open_hear_model(
     return HearModel(plain, parts[0].to(device), *parts[1:], device)
 
 # %% ../nbs/09_tasks.ipynb #a263fde0
+_MOST_BLOCKS = 1000  # more than any encoder has
+
+
 def embed_otherwise(
     model: HearModel,  # any model
     layers: str | None = None,  # blocks whose outputs are laid side by side, as `choose_layers` reads them
@@ -887,7 +890,7 @@ def embed_otherwise(
 ) -> HearModel:  # the same model under a longer name; one that is no encoder of this library as it is
     "Make embeddings of an encoder in another way. Raises `InputError` for a setting that it cannot have."
     how = {"pool": pool, "overlap": overlap}
-    EmbedConfig(**how)  # a wrong setting is named beside a model that does not use it, too
+    EmbedConfig(choose_layers(layers, _MOST_BLOCKS), **how)  # a wrong setting is named beside a model that does not use it, too
     if not isinstance(model.module, EmbeddingModel):
         return model
     encoder = model.module.encoder
