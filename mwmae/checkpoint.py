@@ -619,7 +619,8 @@ def from_flax(
         if name in tensors:
             raise InputError(f"params/{path}: gives {name}, which another parameter gives, too")
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            raise InputError(f"params/{path}: is {shown(value)}, expected an array of floating-point numbers")
+            found = f"holds {str(value.dtype)[6:]}" if isinstance(value, torch.Tensor) else f"is {shown(value)}"
+            raise InputError(f"params/{path}: {found}, expected an array of floating-point numbers")
         tensors[name] = _our_layout(name, path, value).float().contiguous()
         if not tensors[name].isfinite().all():
             raise InputError(f"params/{path}: holds NaN or infinity, expected finite numbers in float32")
