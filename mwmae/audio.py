@@ -7,6 +7,7 @@ __all__ = ['SAMPLE_RATE', 'InputError', 'sound_name', 'open_sound', 'is_truncate
            'read_audio', 'play', 'LogMelSpectrogram', 'show_spectrogram', 'invert_log_mel', 'standardise']
 
 # %% ../nbs/00_audio.ipynb #6787c2be
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -48,7 +49,7 @@ def open_sound(
     try:
         if hasattr(file, "seek"):
             file.seek(0)
-        sound = soundfile.SoundFile(file)
+        sound = soundfile.SoundFile(os.fsencode(file) if isinstance(file, (str, Path)) else file)  # any name, UTF-8 or not
     except (RuntimeError, TypeError) as error:
         reason = (str(error).partition(": ")[2] or str(error)).strip(" .")
         if "does not exist" in reason:  # the file does; this is how libsndfile's MP3 reader gives up
