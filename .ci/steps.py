@@ -119,6 +119,7 @@ def check_promises(checks: Checks) -> None:
     tools = checks.project / "tools"
     held = checks.step("properties of shapes and lengths", "python", str(tools / "properties.py"), folder=checks.work)
     checks.report("the properties were counted", bool(re.search(r"^[1-9]\d+ properties held$", held, re.MULTILINE)), held)
+    checks.step("nothing of others is run or written elsewhere", "python", str(tools / "check_promises.py"), folder=checks.work)
     checks.step("the lock holds what settings.ini asks for", "python", "tools/lock.py", "--check")
 
 
