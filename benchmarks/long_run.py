@@ -2,13 +2,13 @@
 
     python benchmarks/long_run.py --out benchmarks/results
 
-The encoder is one that takes no time (one block of width 32, a token for 80 ms of all bands), so that what is measured is
-reading, spectrograms, cutting, pooling and writing; a larger encoder adds its weights and one batch of units, always the
-same. Lengths are spread evenly over their logarithm from 10 ms to 10 minutes; six files have an hour and three have three
-hours, in every third of the run. Formats and sampling rates change from file to file. A row stands for each twentieth of
-the files; `rss_mb` and `open_files` are the highest that were seen in it, looking four times a second. Files that are
-shorter than 12.5 ms are filled up, as always.
+The encoder is one that takes no time (one block of width 32, a token for 80 ms of all bands), so that what is measured
+is reading, spectrograms, cutting, pooling and writing; a larger encoder adds its weights and one batch of units, always
+the same. Lengths are spread evenly over their logarithm from 10 ms to 10 minutes; six files have an hour and three have
+three hours, one in each third of the run. Formats and sampling rates change from file to file. A row stands for each
+twentieth of the files; `rss_mb` and `open_files` are the highest that were seen in it, looking four times a second.
 """
+
 import os
 import re
 import subprocess
@@ -27,8 +27,25 @@ from machine import facts
 from mwmae.checkpoint import save_model
 from mwmae.model import MAEConfig, MaskedAutoencoder
 
-KINDS = [("wav", "PCM_16", 16_000), ("flac", "PCM_16", 22_050), ("ogg", "VORBIS", 16_000), ("wav", "PCM_24", 44_100), ("flac", "PCM_16", 16_000), ("wav", "PCM_U8", 8_000)]
-LONG = {0.05: 3600, 0.15: 10_800, 0.25: 3600, 0.40: 3600, 0.50: 10_800, 0.60: 3600, 0.75: 3600, 0.85: 10_800, 0.95: 3600}  # place in the run, and seconds
+KINDS = [
+    ("wav", "PCM_16", 16_000),
+    ("flac", "PCM_16", 22_050),
+    ("ogg", "VORBIS", 16_000),
+    ("wav", "PCM_24", 44_100),
+    ("flac", "PCM_16", 16_000),
+    ("wav", "PCM_U8", 8_000),
+]
+LONG = {
+    0.05: 3600,
+    0.15: 10_800,
+    0.25: 3600,
+    0.40: 3600,
+    0.50: 10_800,
+    0.60: 3600,
+    0.75: 3600,
+    0.85: 10_800,
+    0.95: 3600,
+}  # place in the run, and seconds
 TOLERATED = 1.1  # how much more memory the last third of the run may take than the first
 
 
@@ -55,14 +72,18 @@ def write_sound(
     with soundfile.SoundFile(path, "w", rate, 1, subtype) as file:
         while left:
             count = min(left, 30 * rate)
-            file.write((0.2 * np.sin(np.arange(count) / rate) * rng.standard_normal(count, np.float32)).astype(np.float32))
+            file.write(
+                (0.2 * np.sin(np.arange(count) / rate) * rng.standard_normal(count, np.float32)).astype(np.float32)
+            )
             left -= count
     return path
 
 
 def look(
     pid: int,  # a process
-) -> tuple[float, float, int] | None:  # MB that it has, MB that it had at most, and its open files; None if it has ended
+) -> (
+    tuple[float, float, int] | None
+):  # MB that it has, MB that it had at most, and its open files; None if it has ended
     "What the system says of a process."
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -87,8 +108,16 @@ def watched(
         done = sum(name.endswith(".npy") for name in os.listdir(out)) if out.is_dir() else 0
         if seen and done >= (len(rows) + 1) * files / 20:
             now, most, opened = (max(values) for values in zip(*seen))
-            rows.append({"files": done, "hours": round(hours[done - 1], 2), "seconds": round(time.monotonic() - start, 1),
-                         "rss_mb": round(now), "peak_mb": round(most), "open_files": opened})
+            rows.append(
+                {
+                    "files": done,
+                    "hours": round(hours[done - 1], 2),
+                    "seconds": round(time.monotonic() - start, 1),
+                    "rss_mb": round(now),
+                    "peak_mb": round(most),
+                    "open_files": opened,
+                }
+            )
             seen = []
         time.sleep(0.25)
     if process.returncode:
@@ -114,10 +143,28 @@ def main(
             write_sound(folder / "sounds", number, length)
         print(f"{files} files, {sum(seconds) / 3600:.1f} h, written in {time.monotonic() - start:.0f} s", flush=True)
         torch.manual_seed(0)
-        config = MAEConfig(patch_frames=8, patch_mels=80, encoder_width=32, encoder_depth=1, encoder_heads=2, decoder_width=8, decoder_depth=1)
+        config = MAEConfig(
+            patch_frames=8,
+            patch_mels=80,
+            encoder_width=32,
+            encoder_depth=1,
+            encoder_heads=2,
+            decoder_width=8,
+            decoder_depth=1,
+        )
         save_model(MaskedAutoencoder(config), folder / "model")
-        begin = "import sys; from mwmae.commands import run_at_command_line as run; from mwmae.embed import mwmae_embed; run(mwmae_embed.__wrapped__)"
-        command = [sys.executable, "-c", begin, str(folder / "sounds"), "--model", str(folder / "model"), "--out", str(folder / "out")]
+        begin = "from mwmae.commands import run_at_command_line; from mwmae.embed import mwmae_embed; "
+        begin += "run_at_command_line(mwmae_embed.__wrapped__)"
+        command = [
+            sys.executable,
+            "-c",
+            begin,
+            str(folder / "sounds"),
+            "--model",
+            str(folder / "model"),
+            "--out",
+            str(folder / "out"),
+        ]
         table = watched(command, folder / "out", files, np.cumsum(seconds) / 3600)
     table = table.assign(**facts("wall", 1))
     print(table.iloc[:, :6].to_string(index=False))
@@ -127,6 +174,6 @@ def main(
     first, last = table.iloc[:third], table.iloc[-third:]
     more = last.rss_mb.max() / first.rss_mb.max()
     flat = more <= TOLERATED and last.open_files.max() <= first.open_files.max()
-    print(f"the last third took {more:.2f} times the memory of the first, and at most {last.open_files.max()} open files after {first.open_files.max()}: "
-          f"{'flat' if flat else 'NOT FLAT'}")
+    opened = f"{last.open_files.max()} open files after {first.open_files.max()}"
+    print(f"the last third took {more:.2f} times the memory of the first, {opened}: {'flat' if flat else 'NOT FLAT'}")
     sys.exit(not flat)

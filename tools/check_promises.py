@@ -1,10 +1,12 @@
-"""Check what SECURITY.md promises: nothing that comes from others is run, and nothing is written outside the folders that were named.
+"""Check what SECURITY.md promises: nothing of others is run, or written outside the folders that were named.
 
-First the code is read: no module of mwmae calls what runs code from data, but for the few places listed here with their
-reason. Then hostile models, runs, stores, tasks, archives, embeddings, results and sounds are given to the commands, each in
-a process whose every import, exec, unpickling, start of a program, connection and write is watched by Python's audit hook.
-Controls that break each promise on purpose must be caught. The last line counts what held; the exit status is 1 if anything did not.
+First the code is read: no module of mwmae calls what runs code from data, but for the few places listed here with
+their reason. Then hostile models, runs, stores, tasks, archives, embeddings, results and sounds are given to the
+commands, each in a process whose every import, exec, unpickling, start of a program, connection and write is watched
+by Python's audit hook. Controls that break each promise on purpose must be caught. The last line counts what held; the
+exit status is 1 if anything did not.
 """
+
 import ast
 import io
 import json
@@ -48,12 +50,49 @@ MARK = "canary_4f1c"  # stands in all hostile code
 # What the code may not contain
 
 FORBIDDEN = {
-    "eval", "exec", "compile", "__import__", "execfile", "os.system", "os.popen", "os.execv", "os.spawnv", "os.posix_spawn", "pty.spawn",
-    "subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_call", "subprocess.check_output", "subprocess.getoutput",
-    "pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.load", "marshal.loads", "shelve.open", "joblib.load", "dill.load", "dill.loads",
-    "cloudpickle.load", "cloudpickle.loads", "pd.read_pickle", "pandas.read_pickle", "yaml.load", "yaml.unsafe_load", "yaml.full_load",
-    "torch.hub.load", "torch.jit.load", "torch.package.PackageImporter", "importlib.import_module", "runpy.run_path", "runpy.run_module",
-    "shutil.unpack_archive", "ctypes.CDLL", "code.interact"}
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "execfile",
+    "os.system",
+    "os.popen",
+    "os.execv",
+    "os.spawnv",
+    "os.posix_spawn",
+    "pty.spawn",
+    "subprocess.run",
+    "subprocess.Popen",
+    "subprocess.call",
+    "subprocess.check_call",
+    "subprocess.check_output",
+    "subprocess.getoutput",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "marshal.load",
+    "marshal.loads",
+    "shelve.open",
+    "joblib.load",
+    "dill.load",
+    "dill.loads",
+    "cloudpickle.load",
+    "cloudpickle.loads",
+    "pd.read_pickle",
+    "pandas.read_pickle",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "torch.hub.load",
+    "torch.jit.load",
+    "torch.package.PackageImporter",
+    "importlib.import_module",
+    "runpy.run_path",
+    "runpy.run_module",
+    "shutil.unpack_archive",
+    "ctypes.CDLL",
+    "code.interact",
+}
 METHODS = {"extractall", "extract"}  # of archives: only what unpacks regular files by its own check may write
 ALLOWED = {
     "importlib.import_module": ("_import_model", "a HEAR module is code that the user names"),
@@ -78,7 +117,10 @@ def only_raises(
     "Whether an unpickler can import nothing."
     for method in node.body:
         if isinstance(method, ast.FunctionDef) and method.name == "find_class":
-            return all(isinstance(line, ast.Raise) or isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in method.body)
+            return all(
+                isinstance(line, ast.Raise) or isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+                for line in method.body
+            )
     return False
 
 
@@ -97,7 +139,10 @@ def aliases(
 
 def _truth(call, keyword):
     "Whether a keyword of a call is there and is not the constant False or None."
-    return any(word.arg == keyword and not (isinstance(word.value, ast.Constant) and not word.value.value) for word in call.keywords)
+    return any(
+        word.arg == keyword and not (isinstance(word.value, ast.Constant) and not word.value.value)
+        for word in call.keywords
+    )
 
 
 def dangers(
@@ -184,7 +229,18 @@ class Case:
         folder: Path,  # where
     ):
         "Files that other loaders would run."
-        for name in ("__init__.py", "sitecustomize.py", "usercustomize.py", "modeling.py", "model.py", "setup.py", "conftest.py", "soundfile.py", "numpy.py", "json.py"):
+        for name in (
+            "__init__.py",
+            "sitecustomize.py",
+            "usercustomize.py",
+            "modeling.py",
+            "model.py",
+            "setup.py",
+            "conftest.py",
+            "soundfile.py",
+            "numpy.py",
+            "json.py",
+        ):
             (folder / name).write_text(self.code, encoding="utf-8")
         for name in ("pytorch_model.bin", "model.pt", "model.pkl", "optimizer.pt", "target-labels.pkl"):
             (folder / name).write_bytes(self.torch_pickle() if name.endswith((".bin", ".pt")) else self.pickle)
@@ -196,7 +252,9 @@ class Case:
         good: bool = True,  # whether its weights are some
     ) -> Path:  # the same
         "A small model with traps beside it, or one whose weights are a pickle."
-        config = MAEConfig(frames=40, encoder_width=8, encoder_depth=1, encoder_heads=2, decoder_width=8, decoder_depth=1)
+        config = MAEConfig(
+            frames=40, encoder_width=8, encoder_depth=1, encoder_heads=2, decoder_width=8, decoder_depth=1
+        )
         save_model(MaskedAutoencoder(config), folder)
         if not good:
             (folder / "model.safetensors").write_bytes(self.torch_pickle())
@@ -224,16 +282,31 @@ class Case:
     ) -> Path:  # the same
         "A HEAR task of twelve sounds, with traps."
         folder.mkdir(parents=True)
-        metadata = {"task_name": name, "version": "v1", "mode": "full", "embedding_type": "scene", "prediction_type": "multiclass", "split_mode": "trainvaltest",
-                    "splits": ["train", "valid", "test"], "sample_duration": 0.5, "evaluation": ["top1_acc"]}
+        metadata = {
+            "task_name": name,
+            "version": "v1",
+            "mode": "full",
+            "embedding_type": "scene",
+            "prediction_type": "multiclass",
+            "split_mode": "trainvaltest",
+            "splits": ["train", "valid", "test"],
+            "sample_duration": 0.5,
+            "evaluation": ["top1_acc"],
+        }
         (folder / "task_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
         (folder / "labelvocabulary.csv").write_text("idx,label\n0,a\n1,b\n", encoding="utf-8")
         for split in metadata["splits"]:
             (folder / "16000" / split).mkdir(parents=True)
             names = [f"{split}-{i}.wav" for i in range(4)]
             for i, name in enumerate(names):
-                soundfile.write(folder / "16000" / split / name, 0.1 * np.random.default_rng([i, len(split)]).standard_normal(8_000), 16_000)
-            (folder / f"{split}.json").write_text(json.dumps({name: ["ab"[i % 2]] for i, name in enumerate(names)}), encoding="utf-8")
+                soundfile.write(
+                    folder / "16000" / split / name,
+                    0.1 * np.random.default_rng([i, len(split)]).standard_normal(8_000),
+                    16_000,
+                )
+            (folder / f"{split}.json").write_text(
+                json.dumps({name: ["ab"[i % 2]] for i, name in enumerate(names)}), encoding="utf-8"
+            )
         self.traps(folder)
         return folder
 
@@ -254,7 +327,20 @@ class Case:
 def made_run(case):
     "A run whose optimiser has become a pickle, with checksums that agree."
     run_folder, sounds = case.out / "run", case.sounds(case.data / "s")
-    options = ["--data", sounds, "--out", run_folder, "--epochs", "2", "--batch", "4", "--precision", "fp32", "--save_every", "1"]
+    options = [
+        "--data",
+        sounds,
+        "--out",
+        run_folder,
+        "--epochs",
+        "2",
+        "--batch",
+        "4",
+        "--precision",
+        "fp32",
+        "--save_every",
+        "1",
+    ]
     _, ended = apart(case, lambda case: run(mwmae_pretrain, options))
     if ended != "0":
         raise RuntimeError(ended)
@@ -317,9 +403,21 @@ def made_parquet(case):
 
 def made_results(case):
     "Results with names that lead elsewhere, and pickles."
-    for i, model in enumerate(("../../../../escaped", "/tmp/mwmae-escaped", f"__import__('os').system('touch {case.canary}')")):
-        result = {"model": model, "task": "../../up", "grid": "../../../grid", "score": "top1_acc", "seeds": [0, 1], "test": [0.5, 0.6], "scores": {"top1_acc": [0.5, 0.6]},
-                  "folds": [[0.5], [0.6]], "chosen": [{}, {}], "seconds": 1.0}
+    for i, model in enumerate(
+        ("../../../../escaped", "/tmp/mwmae-escaped", f"__import__('os').system('touch {case.canary}')")
+    ):
+        result = {
+            "model": model,
+            "task": "../../up",
+            "grid": "../../../grid",
+            "score": "top1_acc",
+            "seeds": [0, 1],
+            "test": [0.5, 0.6],
+            "scores": {"top1_acc": [0.5, 0.6]},
+            "folds": [[0.5], [0.6]],
+            "chosen": [{}, {}],
+            "seconds": 1.0,
+        }
         folder = case.data / str(i) / "task"
         folder.mkdir(parents=True)
         (folder / "paper.json").write_text(json.dumps(result), encoding="utf-8")
@@ -330,7 +428,9 @@ def made_results(case):
 def made_published(case):
     "A published checkpoint that is a pickle."
     (case.data / "checkpoint_100").write_bytes(case.pickle)
-    (case.data / "config.json").write_text(json.dumps({"model": {"model_args": {}, "trust_remote_code": True}}), encoding="utf-8")
+    (case.data / "config.json").write_text(
+        json.dumps({"model": {"model_args": {}, "trust_remote_code": True}}), encoding="utf-8"
+    )
     case.traps(case.data)
     return case.data
 
@@ -338,7 +438,14 @@ def made_published(case):
 def made_manifest(case):
     "A list of sounds whose names lead elsewhere."
     sounds = case.sounds(case.home / "sounds")
-    rows = ["../home/sounds/a/0.wav", str(sounds / "b" / "1.wav"), "../../../../../../../../etc/passwd", "/dev/zero", "=cmd|'/C calc'!A0", "$(touch canary)"]
+    rows = [
+        "../home/sounds/a/0.wav",
+        str(sounds / "b" / "1.wav"),
+        "../../../../../../../../etc/passwd",
+        "/dev/zero",
+        "=cmd|'/C calc'!A0",
+        "$(touch canary)",
+    ]
     (case.data / "list.csv").write_text("path\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return case.data / "list.csv"
 
@@ -351,26 +458,110 @@ def made_classifier(case):
 
 
 COMMANDS = {  # for each case the command, and its arguments made of a Case
-    "a model whose weights are a pickle": (mwmae_embed, lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m", False), "--out", c.out]),
-    "a model with traps beside it": (mwmae_embed, lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m"), "--out", c.out]),
+    "a model whose weights are a pickle": (
+        mwmae_embed,
+        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m", False), "--out", c.out],
+    ),
+    "a model with traps beside it": (
+        mwmae_embed,
+        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m"), "--out", c.out],
+    ),
     "sounds that are pickles": (mwmae_prepare, lambda c: [c.sounds(c.data / "s"), c.out, "--workers", "1"]),
-    "a list that leads elsewhere": (mwmae_embed, lambda c: [made_manifest(c), "--model", c.model(c.data / "m"), "--out", c.out]),
+    "a list that leads elsewhere": (
+        mwmae_embed,
+        lambda c: [made_manifest(c), "--model", c.model(c.data / "m"), "--out", c.out],
+    ),
     "a table with a pickled type": (mwmae_prepare, lambda c: [made_parquet(c), c.out, "--workers", "1"]),
-    "a classifier that is a pickle": (mwmae_embed, lambda c: [c.sounds(c.data / "s"), "--classify", "--model", made_classifier(c), "--out", c.out]),
-    "fine-tuning a pickle": (mwmae_finetune, lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m", False), "--out", c.out / "f"]),
-    "fine-tuning beside traps": (mwmae_finetune, lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m"), "--out", c.out / "f", "--device", "cpu"]),
+    "a classifier that is a pickle": (
+        mwmae_embed,
+        lambda c: [c.sounds(c.data / "s"), "--classify", "--model", made_classifier(c), "--out", c.out],
+    ),
+    "fine-tuning a pickle": (
+        mwmae_finetune,
+        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m", False), "--out", c.out / "f"],
+    ),
+    "fine-tuning beside traps": (
+        mwmae_finetune,
+        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m"), "--out", c.out / "f", "--device", "cpu"],
+    ),
     "exporting a pickle": (mwmae_export, lambda c: [c.model(c.data / "m", False), c.out / "m.onnx"]),
-    "analysing a pickle": (mwmae_analyze, lambda c: [c.model(c.data / "m", False), "--data", c.sounds(c.data / "s"), "--out", c.out]),
-    "beginning with a pickle": (mwmae_pretrain, lambda c: ["--init", c.model(c.data / "m", False), "--data", c.sounds(c.data / "s"), "--out", c.out / "run"]),
+    "analysing a pickle": (
+        mwmae_analyze,
+        lambda c: [c.model(c.data / "m", False), "--data", c.sounds(c.data / "s"), "--out", c.out],
+    ),
+    "beginning with a pickle": (
+        mwmae_pretrain,
+        lambda c: ["--init", c.model(c.data / "m", False), "--data", c.sounds(c.data / "s"), "--out", c.out / "run"],
+    ),
     "resuming a pickle": (mwmae_pretrain, lambda c: ["--resume", "--out", made_run(c)]),
-    "a store of objects": (mwmae_pretrain, lambda c: ["--data", made_store(c), "--out", c.out / "run", "--epochs", "1"]),
-    "a task with traps": (mwmae_hear, lambda c: [c.task(c.data / "hostile-v1-full").parent, "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"]),
-    "a task named like a module": (mwmae_hear, lambda c: [c.task(c.data / "json-v1-full", "json").parent, "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"]),
-    "a task that names another folder": (mwmae_hear, lambda c: [c.task(c.data / "t", "../../../escaped").parent, "--model", "logmel", "--seeds", "1", "--out", c.out]),
-    "a task that names a folder of yours": (mwmae_hear, lambda c: [made_precious(c), "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"]),
-    "an archive that leads elsewhere": (mwmae_hear, lambda c: [made_archive(c), "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"]),
-    "a model folder that is also a package": (mwmae_hear, lambda c: [c.task(c.data / "t-v1-full").parent, "--model", c.model(c.home / "package").name, "--seeds", "1", "--out", c.out]),
-    "labels that are a pickle": (mwmae_hear, lambda c: ["--embeddings", c.embeddings(c.data / "model"), "--seeds", "1", "--out", c.out, "--device", "cpu"]),
+    "a store of objects": (
+        mwmae_pretrain,
+        lambda c: ["--data", made_store(c), "--out", c.out / "run", "--epochs", "1"],
+    ),
+    "a task with traps": (
+        mwmae_hear,
+        lambda c: [
+            c.task(c.data / "hostile-v1-full").parent,
+            "--model",
+            "logmel",
+            "--seeds",
+            "1",
+            "--out",
+            c.out,
+            "--device",
+            "cpu",
+        ],
+    ),
+    "a task named like a module": (
+        mwmae_hear,
+        lambda c: [
+            c.task(c.data / "json-v1-full", "json").parent,
+            "--model",
+            "logmel",
+            "--seeds",
+            "1",
+            "--out",
+            c.out,
+            "--device",
+            "cpu",
+        ],
+    ),
+    "a task that names another folder": (
+        mwmae_hear,
+        lambda c: [
+            c.task(c.data / "t", "../../../escaped").parent,
+            "--model",
+            "logmel",
+            "--seeds",
+            "1",
+            "--out",
+            c.out,
+        ],
+    ),
+    "a task that names a folder of yours": (
+        mwmae_hear,
+        lambda c: [made_precious(c), "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"],
+    ),
+    "an archive that leads elsewhere": (
+        mwmae_hear,
+        lambda c: [made_archive(c), "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"],
+    ),
+    "a model folder that is also a package": (
+        mwmae_hear,
+        lambda c: [
+            c.task(c.data / "t-v1-full").parent,
+            "--model",
+            c.model(c.home / "package").name,
+            "--seeds",
+            "1",
+            "--out",
+            c.out,
+        ],
+    ),
+    "labels that are a pickle": (
+        mwmae_hear,
+        lambda c: ["--embeddings", c.embeddings(c.data / "model"), "--seeds", "1", "--out", c.out, "--device", "cpu"],
+    ),
     "results that lead elsewhere": (mwmae_report, lambda c: [made_results(c), "--out", c.out]),
     "a published checkpoint that is a pickle": (mwmae_convert, lambda c: [made_published(c), c.out / "m"]),
 }
@@ -387,9 +578,30 @@ CONTROLS = {  # what breaks a promise, and has to be seen
 
 # Watching
 
-STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn", "os.forkpty")
+STARTS = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.startfile",
+    "pty.spawn",
+    "os.forkpty",
+)
 NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request")
-CHANGES = ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "shutil.rmtree", "shutil.move")
+CHANGES = (
+    "os.mkdir",
+    "os.remove",
+    "os.rmdir",
+    "os.rename",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+    "shutil.rmtree",
+    "shutil.move",
+)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -401,13 +613,20 @@ class Watch:
         case: Case,  # whose folders may be written to
     ):
         self.case, self.seen, self.on = str(case.folder.resolve()), [], True
-        self.may_write = [str(path.resolve()) + os.sep for path in (case.data, case.out, case.home)] + ["/dev/", "/proc/self/"]
+        self.may_write = [str(path.resolve()) + os.sep for path in (case.data, case.out, case.home)] + [
+            "/dev/",
+            "/proc/self/",
+        ]
 
     def outside(self, path):
         "Whether a path is in none of the folders that may be written to."
         if isinstance(path, int):
             return False
-        real = os.path.realpath(os.fsdecode(path)) if not os.path.islink(path) else os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
+        real = (
+            os.path.realpath(os.fsdecode(path))
+            if not os.path.islink(path)
+            else os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
+        )
         return not any((real + os.sep).startswith(root) for root in self.may_write)
 
     def __call__(self, event, arguments):
@@ -426,10 +645,20 @@ class Watch:
             return repr(arguments)
         if event == "compile":
             source, file = arguments
-            text = source if isinstance(source, str) else bytes(source).decode("utf-8", "replace") if isinstance(source, (bytes, bytearray, memoryview)) else ""
+            text = (
+                source
+                if isinstance(source, str)
+                else bytes(source).decode("utf-8", "replace")
+                if isinstance(source, (bytes, bytearray, memoryview))
+                else ""
+            )
             return repr(file) if MARK in text or self.case in os.fsdecode(file or "") else ""
         if event == "exec":
-            return arguments[0].co_filename if self.case in arguments[0].co_filename or MARK in arguments[0].co_names else ""
+            return (
+                arguments[0].co_filename
+                if self.case in arguments[0].co_filename or MARK in arguments[0].co_names
+                else ""
+            )
         if event == "import":
             return arguments[1] if arguments[1] and self.case in os.fsdecode(arguments[1]) else ""
         if event == "ctypes.dlopen":
@@ -438,8 +667,16 @@ class Watch:
             path, _, flags = arguments
             return repr(path) if flags & WRITING and self.outside(path) else ""
         if event in CHANGES:
-            paths = arguments[:2] if event in ("os.rename", "os.link", "shutil.move") else arguments[1:2] if event == "os.symlink" else arguments[:1]
-            inside = any(isinstance(value, int) and value >= 0 for value in arguments[len(paths):]) and not os.path.isabs(os.fsdecode(paths[0]))
+            paths = (
+                arguments[:2]
+                if event in ("os.rename", "os.link", "shutil.move")
+                else arguments[1:2]
+                if event == "os.symlink"
+                else arguments[:1]
+            )
+            inside = any(
+                isinstance(value, int) and value >= 0 for value in arguments[len(paths) :]
+            ) and not os.path.isabs(os.fsdecode(paths[0]))
             return repr(paths) if not inside and any(self.outside(path) for path in paths) else ""
         return ""
 
@@ -456,7 +693,13 @@ def apart(
         try:
             signal.alarm(LIMIT)
             os.chdir(case.home)
-            os.environ.update(HOME=str(case.home), TMPDIR=str(case.home), XDG_CACHE_HOME=str(case.home), HF_HUB_OFFLINE="1", HF_HOME=str(case.home))
+            os.environ.update(
+                HOME=str(case.home),
+                TMPDIR=str(case.home),
+                XDG_CACHE_HOME=str(case.home),
+                HF_HUB_OFFLINE="1",
+                HF_HOME=str(case.home),
+            )
             tempfile.tempdir = str(case.home)
             sys.path[:] = [path for path in sys.path if path and path != str(Path(__file__).parent)]
             sys.dont_write_bytecode = True
@@ -465,7 +708,9 @@ def apart(
         except BaseException:
             ended = traceback.format_exc()
         watch.on = False
-        loaded = [name for name, module in sys.modules.items() if watch.case in str(getattr(module, "__file__", None) or "")]
+        loaded = [
+            name for name, module in sys.modules.items() if watch.case in str(getattr(module, "__file__", None) or "")
+        ]
         report = json.dumps([watch.seen + [f"loaded: {name}" for name in loaded], str(ended)]).encode()
         with open(send, "wb") as pipe:
             pipe.write(report)
@@ -507,12 +752,18 @@ def main(
     def count(name, wrong):
         nonlocal held, broken
         held, broken = held + (not wrong), broken + bool(wrong)
-        print(f"{'BROKEN' if wrong else 'held  '}  {name}", *(f"    {ascii(line)[1:-1]}" for line in wrong[:8]), sep="\n", flush=True)
+        print(
+            f"{'BROKEN' if wrong else 'held  '}  {name}",
+            *(f"    {ascii(line)[1:-1]}" for line in wrong[:8]),
+            sep="\n",
+            flush=True,
+        )
 
     for path in sorted(PACKAGE.glob("*.py")):
         if only in path.name:
             count(f"{path.name} runs nothing of others", dangers(path.read_text(encoding="utf-8")))
-    sly = "import numpy as n\nfrom pickle import load as l\nn.load('x', allow_pickle=True)\nl('x')\neval('1')\nimport torch\ntorch.load('x')"
+    sly = "from numpy import load as l\nfrom pickle import loads\nl('x', allow_pickle=True)\nloads('x')\neval('1')\n"
+    sly += "import torch as t\nt.load('x')"
     count("such calls are seen", [] if len(dangers(sly)) == 4 else [str(dangers(sly))])
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, (function, arguments)) in enumerate(COMMANDS.items()):
@@ -525,7 +776,10 @@ def main(
             except Exception:
                 seen, ended = [traceback.format_exc()], "could not be made"
             wrong = seen + ["the canary was written"] * case.canary.exists()
-            count(f"{function.__name__}: {name}", wrong + ([] if ended.startswith(("0", "2: ")) else [f"ended with {ended[-600:]}"]))
+            count(
+                f"{function.__name__}: {name}",
+                wrong + ([] if ended.startswith(("0", "2: ")) else [f"ended with {ended[-600:]}"]),
+            )
             if show:
                 print(f"        {ended}")
         for number, (name, act) in enumerate(CONTROLS.items(), len(COMMANDS)):

@@ -1,10 +1,12 @@
-"""Give malformed and extreme input to all that reads sound: `mwmae_embed`, `mwmae_prepare`, `mwmae_finetune`, `read_audio` and the HEAR functions.
+"""Give malformed and extreme input to all that reads sound: commands, `read_audio` and the HEAR functions.
 
 A case of a command is a broken or odd sound file, most often beside good ones, given to the command as one gives it at
 the command line. It must end well, with all numbers finite and the good sounds in place, or with status 2 and one
 sentence. Another exception, a process that dies, hangs, works for long or takes much memory, and NaN are violations;
-the exit status is then 1. `--commands embed --first 17 --cases 1 --show --keep FOLDER` repeats case 17 and keeps its files.
+the exit status is then 1. `--commands embed --first 17 --cases 1 --show --keep FOLDER` repeats case 17 and keeps its
+files.
 """
+
 import csv
 import gzip
 import io
@@ -33,7 +35,15 @@ from tqdm import tqdm
 from mwmae.audio import InputError, read_audio
 from mwmae.commands import run_at_command_line
 from mwmae.corpus import SpectrogramStore, mwmae_prepare, quiet_decoders, read_skipped
-from mwmae.embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_classifier, load_model, mwmae_embed, step_count
+from mwmae.embed import (
+    EmbeddingModel,
+    get_scene_embeddings,
+    get_timestamp_embeddings,
+    load_classifier,
+    load_model,
+    mwmae_embed,
+    step_count,
+)
 from mwmae.checkpoint import save_model
 from mwmae.finetune import mwmae_finetune
 from mwmae.model import MaskedAutoencoder, model_config
@@ -41,10 +51,29 @@ from mwmae.model import MaskedAutoencoder, model_config
 LIMIT = 60  # seconds after which a case hangs
 CPU_LIMIT = 10  # seconds of a processor that a case may take
 MEMORY_LIMIT = 1024  # MB that a case may take beside what the process has
-DTYPES = [torch.float64, torch.float16, torch.bfloat16, torch.int16, torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn]
-FORMATS = {"wav": ("WAV", ["PCM_16", "PCM_U8", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "ALAW"]), "flac": ("FLAC", ["PCM_16", "PCM_24"]),
-           "ogg": ("OGG", ["VORBIS", "OPUS"]), "mp3": ("MP3", ["MPEG_LAYER_III"]), "aiff": ("AIFF", ["PCM_16", "FLOAT"]), "au": ("AU", ["PCM_16"]),
-           "w64": ("W64", ["PCM_16"]), "caf": ("CAF", ["PCM_16"]), "rf64": ("RF64", ["PCM_16"]), "voc": ("VOC", ["PCM_16"])}
+DTYPES = [
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int16,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+    torch.complex64,
+    torch.float8_e4m3fn,
+]
+FORMATS = {
+    "wav": ("WAV", ["PCM_16", "PCM_U8", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "ALAW"]),
+    "flac": ("FLAC", ["PCM_16", "PCM_24"]),
+    "ogg": ("OGG", ["VORBIS", "OPUS"]),
+    "mp3": ("MP3", ["MPEG_LAYER_III"]),
+    "aiff": ("AIFF", ["PCM_16", "FLOAT"]),
+    "au": ("AU", ["PCM_16"]),
+    "w64": ("W64", ["PCM_16"]),
+    "caf": ("CAF", ["PCM_16"]),
+    "rf64": ("RF64", ["PCM_16"]),
+    "voc": ("VOC", ["PCM_16"]),
+}
 PROMISING = {"wav", "flac", "aiff", "au", "w64", "rf64", "voc"}  # formats whose header says how long the sound is
 
 
@@ -75,10 +104,16 @@ def samples_of(
     noise, t = np.asarray(rng.standard_normal(size)), np.arange(size[-1]) if size else np.array(1)
     loudness = float(10 ** rng.uniform(-46, 39))
     kinds = {
-        "noise": lambda: 0.1 * noise, "zeros": lambda: 0 * noise, "constant": lambda: 0 * noise + rng.uniform(-1, 1),
-        "loud or faint": lambda: noise * loudness, "square wave": lambda: np.broadcast_to(np.where(t % 2, 1.0, -1.0), size) * 3e38,
-        "tone": lambda: np.broadcast_to(np.sin(t * rng.uniform(0, np.pi)), size).copy(), "too large for float32": lambda: noise * 1e300,
-        "faint offset": lambda: 0 * noise + 1e-40, "one click": lambda: np.where(rng.random(size) < 1 / max(1, noise.size), 1.0, 0.0)}
+        "noise": lambda: 0.1 * noise,
+        "zeros": lambda: 0 * noise,
+        "constant": lambda: 0 * noise + rng.uniform(-1, 1),
+        "loud or faint": lambda: noise * loudness,
+        "square wave": lambda: np.broadcast_to(np.where(t % 2, 1.0, -1.0), size) * 3e38,
+        "tone": lambda: np.broadcast_to(np.sin(t * rng.uniform(0, np.pi)), size).copy(),
+        "too large for float32": lambda: noise * 1e300,
+        "faint offset": lambda: 0 * noise + 1e-40,
+        "one click": lambda: np.where(rng.random(size) < 1 / max(1, noise.size), 1.0, 0.0),
+    }
     kind = str(rng.choice(list(kinds)))
     samples = np.array(kinds[kind]())
     if samples.size and rng.random() < 0.2:
@@ -93,20 +128,40 @@ def array_case(
 ):  # description, and what is given to the HEAR functions
     "An array, a tensor, or nothing of the kind."
     dims = int(rng.choice([2] * 16 + [0, 1, 3, 4]))
-    lengths = [int(rng.integers(0, 401)), int(rng.integers(0, 401)), int(rng.choice([1, 199, 200, 201, 31_840, 32_000, 63_999, 100_000]))]
-    size = tuple(int(rng.choice([0] + [1, 2, 3, 8] * 3)) for _ in range(dims - 1)) + (int(rng.choice(lengths)),) * bool(dims)
+    lengths = [
+        int(rng.integers(0, 401)),
+        int(rng.integers(0, 401)),
+        int(rng.choice([1, 199, 200, 201, 31_840, 32_000, 63_999, 100_000])),
+    ]
+    size = tuple(int(rng.choice([0] + [1, 2, 3, 8] * 3)) for _ in range(dims - 1)) + (
+        int(rng.choice(lengths)),
+    ) * bool(dims)
     kind, samples = samples_of(rng, size)
     audio = torch.from_numpy(samples).to(torch.float32)
-    form = str(rng.choice(["plain"] * 8 + ["dtype"] * 6 + ["strided", "transposed", "expanded", "requires_grad"] * 2
-                          + ["numpy", "list", "none", "text", "sparse", "meta", "parameter"]))
+    form = str(
+        rng.choice(
+            ["plain"] * 8
+            + ["dtype"] * 6
+            + ["strided", "transposed", "expanded", "requires_grad"] * 2
+            + ["numpy", "list", "none", "text", "sparse", "meta", "parameter"]
+        )
+    )
     if form == "dtype":
         dtype = DTYPES[rng.integers(len(DTYPES))]
         form, audio = str(dtype), torch.from_numpy(samples).to(dtype)
     change = {
-        "strided": lambda: audio.repeat_interleave(2, dim=-1)[..., ::2] if dims else audio, "transposed": lambda: audio.mT.contiguous().mT if dims > 1 else audio,
-        "expanded": lambda: audio[:1].expand(4, *audio.shape[1:]) if dims and audio.numel() else audio, "requires_grad": lambda: audio.clone().requires_grad_(),
-        "numpy": lambda: samples, "list": lambda: samples.tolist(), "none": lambda: None, "text": lambda: "sound.wav", "sparse": lambda: audio.to_sparse(),
-        "meta": lambda: audio.to("meta"), "parameter": lambda: torch.nn.Parameter(audio.clone())}
+        "strided": lambda: audio.repeat_interleave(2, dim=-1)[..., ::2] if dims else audio,
+        "transposed": lambda: audio.mT.contiguous().mT if dims > 1 else audio,
+        "expanded": lambda: audio[:1].expand(4, *audio.shape[1:]) if dims and audio.numel() else audio,
+        "requires_grad": lambda: audio.clone().requires_grad_(),
+        "numpy": lambda: samples,
+        "list": lambda: samples.tolist(),
+        "none": lambda: None,
+        "text": lambda: "sound.wav",
+        "sparse": lambda: audio.to_sparse(),
+        "meta": lambda: audio.to("meta"),
+        "parameter": lambda: torch.nn.Parameter(audio.clone()),
+    }
     return f"{form} {size} {kind}", change.get(form, lambda: audio)()
 
 
@@ -144,7 +199,22 @@ def sound_bytes(
     suffix = str(rng.choice(list(FORMATS)))
     name, subtypes = FORMATS[suffix]
     subtype, channels = str(rng.choice(subtypes)), int(rng.choice([1, 1, 2, 8]))
-    rate = int(rng.choice([16_000, 44_100, 8_000, 48_000, 44_100, 16_000, int(10 ** rng.uniform(0, 7.5)), int(10 ** rng.uniform(2, 6)), 1_000_000, 1]))
+    rate = int(
+        rng.choice(
+            [
+                16_000,
+                44_100,
+                8_000,
+                48_000,
+                44_100,
+                16_000,
+                int(10 ** rng.uniform(0, 7.5)),
+                int(10 ** rng.uniform(2, 6)),
+                1_000_000,
+                1,
+            ]
+        )
+    )
     kind, samples = samples_of(rng, (int(rng.choice([0, 1, 150, 400, 5_000, 40_000])), channels))
     fragile = suffix in ("mp3", "ogg")  # encoders that end the process when they are given anything unusual
     rate = min(max(rate, 8_000), 48_000) if fragile else rate
@@ -154,7 +224,13 @@ def sound_bytes(
             written = np.nan_to_num(written).clip(-1, 1)
         try:
             with np.errstate(all="ignore"):
-                soundfile.write(file, written.astype(np.float64 if subtype == "DOUBLE" else np.float32), attempt[0], subtype, format=name)
+                soundfile.write(
+                    file,
+                    written.astype(np.float64 if subtype == "DOUBLE" else np.float32),
+                    attempt[0],
+                    subtype,
+                    format=name,
+                )
         except (RuntimeError, ValueError, TypeError, AssertionError):
             continue
         return f"{suffix} {subtype} {attempt} {len(samples)} {kind}", suffix, file.getvalue()
@@ -167,15 +243,19 @@ def damaged(
     data: bytes,  # content of a sound file
 ) -> tuple[str, bytes]:  # what was done to it
     "Do to a file what cables, disks and people do."
-    kind = str(rng.choice(
-        ["whole"] * 6 + ["cut", "bytes changed", "a number in the header is huge", "header changed", "length is a lie"] * 3
-        + ["cut in its header", "a piece is missing", "data chunk of size 0", "random after its header"] * 2
-        + ["twice", "zeros", "random", "text", "compressed"]))
+    kind = str(
+        rng.choice(
+            ["whole"] * 6
+            + ["cut", "bytes changed", "a number in the header is huge", "header changed", "length is a lie"] * 3
+            + ["cut in its header", "a piece is missing", "data chunk of size 0", "random after its header"] * 2
+            + ["twice", "zeros", "random", "text", "compressed"]
+        )
+    )
     data = bytearray(data)
     if kind == "cut":
-        del data[rng.integers(len(data) + 1):]
+        del data[rng.integers(len(data) + 1) :]
     elif kind == "cut in its header":
-        del data[rng.integers(60):]
+        del data[rng.integers(60) :]
     elif kind in ("header changed", "bytes changed") and data:
         reach = min(len(data), 64) if kind == "header changed" else len(data)
         for at in rng.integers(reach, size=rng.integers(1, 6)):
@@ -268,8 +348,15 @@ def odd_name(
     kind = str(rng.choice(["plain"] * 8 + ["bytes", "long", "longest", "line", "signs", "dots", "foreign"]))
     most = 255 - len(suffix)
     stem = {
-        "plain": "case", "bytes": os.fsdecode(b"case\xff\xfe\xe9"), "long": "case" + "x" * int(rng.integers(200, most - 3)), "longest": "case" + "é" * ((most - 4) // 2),
-        "line": "case\nof two lines\r\x1b[31m", "signs": "case,\"';$(touch x)`&|<>*?", "dots": "case..", "foreign": "case ñ 音 🎵"}[kind]
+        "plain": "case",
+        "bytes": os.fsdecode(b"case\xff\xfe\xe9"),
+        "long": "case" + "x" * int(rng.integers(200, most - 3)),
+        "longest": "case" + "é" * ((most - 4) // 2),
+        "line": "case\nof two lines\r\x1b[31m",
+        "signs": "case,\"';$(touch x)`&|<>*?",
+        "dots": "case..",
+        "foreign": "case ñ 音 🎵",
+    }[kind]
     return stem + suffix
 
 
@@ -279,7 +366,10 @@ def read_both(
     rng: np.random.Generator,  # where the choices come from
 ) -> str:  # why it cannot be read; empty if it can
     "Read a file, a part of it, and the same bytes as an open file; all must agree."
-    part = (float(rng.choice([0, -1, 0.01, 1e9, np.nan, np.inf, -np.inf])), rng.choice([None, 0, 0.02, -1, 1e12, np.nan, np.inf]))
+    part = (
+        float(rng.choice([0, -1, 0.01, 1e9, np.nan, np.inf, -np.inf])),
+        rng.choice([None, 0, 0.02, -1, 1e12, np.nan, np.inf]),
+    )
     with quiet_decoders():
         sound, message = refused(lambda: read_audio(path), [path.name, repr(path.name)[1:40]])
         refused(lambda: read_audio(path, *part), [path.name, repr(path.name)[1:40]])
@@ -287,7 +377,9 @@ def read_both(
             _, other = refused(lambda: read_audio(io.BytesIO(data)), ["the sound"])
             if bool(message) != bool(other) and data:
                 raise Violation(f"as a path {message!r}, as an open file {other!r}")
-    if sound is not None and (sound.ndim != 1 or sound.dtype != torch.float32 or not len(sound) or not torch.isfinite(sound).all()):
+    if sound is not None and (
+        sound.ndim != 1 or sound.dtype != torch.float32 or not len(sound) or not torch.isfinite(sound).all()
+    ):
         raise Violation(f"read as {sound.dtype} {tuple(sound.shape)}, or not finite")
     return message
 
@@ -309,13 +401,22 @@ class FileCase:
         self.special = str(rng.choice(["file"] * 60 + ["folder", "pipe", "broken link", "missing"]))
         self.path = folder / odd_name(rng, f".{suffix}")
         folder.mkdir(parents=True, exist_ok=True)
-        {"file": lambda: self.path.write_bytes(self.data), "folder": self.path.mkdir, "pipe": lambda: os.mkfifo(self.path),
-         "broken link": lambda: self.path.symlink_to("nowhere"), "missing": lambda: None}[self.special]()
+        {
+            "file": lambda: self.path.write_bytes(self.data),
+            "folder": self.path.mkdir,
+            "pipe": lambda: os.mkfifo(self.path),
+            "broken link": lambda: self.path.symlink_to("nowhere"),
+            "missing": lambda: None,
+        }[self.special]()
         self.description = f"{made}; {self.damage}; {self.special} {self.path.name[:40]!r}"
 
     def packed(self) -> str:  # how
         "Perhaps put the file into an archive, a table or a list instead, beside where it was."
-        way = str(self.rng.choice(["folder"] * 12 + ["tar", "parquet", "manifest"])) if self.special == "file" else "folder"
+        way = (
+            str(self.rng.choice(["folder"] * 12 + ["tar", "parquet", "manifest"]))
+            if self.special == "file"
+            else "folder"
+        )
         folder = self.path.parent
         if way == "tar":
             with tarfile.open(folder / "packed.tar", "w") as archive:
@@ -425,7 +526,9 @@ def try_embed(
     source = case.path if alone else case.path.parent
     if way == "manifest":
         source = folder / "list.csv"
-        pd.DataFrame({"path": [f"in/{path.name}" for path in case.path.parent.iterdir()]}).to_csv(source, index=False, errors="surrogateescape")
+        pd.DataFrame({"path": [f"in/{path.name}" for path in case.path.parent.iterdir()]}).to_csv(
+            source, index=False, errors="surrogateescape"
+        )
     options = ["--table"] * table + ["--timestamps"] * timestamps
     status, said = run(mwmae_embed, str(source), "--out", str(out), "--model", str(bench.folder / "model"), *options)
     if good and status:
@@ -440,10 +543,15 @@ def try_embed(
         files = set(rows["file"].to_pylist())
         arrays = [np.array(rows["embedding"].to_pylist(), np.float32)]
     else:
-        files = {str(path.relative_to(out))[:-4] for path in out.rglob("*.npy") if not path.name.endswith(".times.npy")}
+        files = {
+            str(path.relative_to(out))[:-4] for path in out.rglob("*.npy") if not path.name.endswith(".times.npy")
+        }
         arrays = [np.load(out / f"{name}.npy") for name in files]
     embedded = len(files) - good
-    if any(not np.isfinite(array).all() or array.shape[-1] != model.scene_embedding_size or not array.size for array in arrays):
+    if any(
+        not np.isfinite(array).all() or array.shape[-1] != model.scene_embedding_size or not array.size
+        for array in arrays
+    ):
         raise Violation(f"embeddings of shapes {[array.shape for array in arrays]}, or not finite")
     if embedded != (not reason and case.special in ("file",)):
         raise Violation(f"{embedded} embedded beside the good one, left out: {reason!r}")
@@ -470,8 +578,12 @@ def try_prepare(
     way, source = case.packed(), case.path.parent
     if way == "manifest":
         source = folder / "list.csv"
-        pd.DataFrame({"path": [f"in/{path.name}" for path in case.path.parent.iterdir()]}).to_csv(source, index=False, errors="surrogateescape")
-    status, said = run(mwmae_prepare, str(source), str(store), "--workers", "1", "--clip_seconds", str(rng.choice([0.1, 1.0, 10.0])))
+        pd.DataFrame({"path": [f"in/{path.name}" for path in case.path.parent.iterdir()]}).to_csv(
+            source, index=False, errors="surrogateescape"
+        )
+    status, said = run(
+        mwmae_prepare, str(source), str(store), "--workers", "1", "--clip_seconds", str(rng.choice([0.1, 1.0, 10.0]))
+    )
     if good and status:
         raise Violation(f"a good sound was there: {said}")
     if store.is_dir():
@@ -511,13 +623,18 @@ def try_finetune(
         case.path.rename(sounds / ("c" if own else "a") / case.path.name)
     layers = str(rng.choice(["0"] * 4 + ["1"]))
     options = ["--layers", layers, "--epochs", "1", "--batch", "4", "--device", "cpu"]
-    status, said = run(mwmae_finetune, str(sounds), "--model", str(bench.folder / "model"), "--out", str(out), *options)
+    status, said = run(
+        mwmae_finetune, str(sounds), "--model", str(bench.folder / "model"), "--out", str(out), *options
+    )
     if status and not own:
         raise Violation(f"good sounds were there: {said}")
     if status:
         return said
     classifier = load_classifier(out)
-    if not all(torch.isfinite(value).all() for value in classifier.state_dict().values()) or len(classifier.labels) < 2:
+    if (
+        not all(torch.isfinite(value).all() for value in classifier.state_dict().values())
+        or len(classifier.labels) < 2
+    ):
         raise Violation("the classifier is not finite")
     held_out = pd.read_csv(out / "held_out.csv", encoding_errors="surrogateescape")
     if held_out.isna().any().any():
@@ -552,7 +669,11 @@ def try_case(
 
 def peak_memory() -> float:  # MB
     "The most memory that this process has had since `forget_peak`, or since it began where the system cannot forget."
-    found = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text()) if Path("/proc/self/status").exists() else None
+    found = (
+        re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
+        if Path("/proc/self/status").exists()
+        else None
+    )
     return int(found[1]) / 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -682,22 +803,31 @@ def main(
         sys.exit(f"commands are {', '.join(unknown)}, expected some of {','.join(COMMANDS)}")
     outcomes, sentences, violations, start = Counter(), Counter(), [], time.monotonic()
     todo = [(command, number) for number in range(first, first + cases) for command in asked]
-    for (command, number), (description, message, wrong) in tqdm(try_all(todo, workers, seed, keep), total=len(todo), unit="case", disable=None):
+    for (command, number), (description, message, wrong) in tqdm(
+        try_all(todo, workers, seed, keep), total=len(todo), unit="case", disable=None
+    ):
         outcome = "violation" if wrong else "refused" if message else "taken"
         outcomes[command, outcome] += 1
         if outcome == "refused":
             sentences[command, re.sub(r"\S*case\S*|-?\d[\d.e+,-]*|\(.*\)|/\S+", "…", message)[:160]] += 1
         if wrong:
-            violations.append(f"{command} {number}: {wrong if len(wrong) < 500 else wrong[:250] + ' … ' + wrong[-250:]} [{description}]")
+            short = wrong if len(wrong) < 500 else f"{wrong[:250]} … {wrong[-250:]}"
+            violations.append(f"{command} {number}: {short} [{description}]")
         if show:
             print(command, number, ascii(description), "|", wrong or ascii(message) if wrong or message else "taken")
     print("refused with")
     for (command, sentence), count in sorted(sentences.items(), key=lambda item: (item[0][0], -item[1])):
         print(f"{count:5}  {command:8} {ascii(sentence)[1:-1]}")
-    print("\nviolations" if violations else "", *map(ascii, sorted(violations)[:50]), *["and more"] * (len(violations) > 50), sep="\n")
+    print(
+        "\nviolations" if violations else "",
+        *map(ascii, sorted(violations)[:50]),
+        *["and more"] * (len(violations) > 50),
+        sep="\n",
+    )
     print(f"\n{'':9} {'taken':>6} {'refused':>8} {'violations':>11}")
     for command in asked:
-        print(f"{command:9} {outcomes[command, 'taken']:6} {outcomes[command, 'refused']:8} {outcomes[command, 'violation']:11}")
+        taken, others, wrong = (outcomes[command, outcome] for outcome in ("taken", "refused", "violation"))
+        print(f"{command:9} {taken:6} {others:8} {wrong:11}")
     seconds = time.monotonic() - start
     tried = sum(outcomes.values())
     print(f"{tried} cases in {seconds:.0f} s ({tried / seconds:.1f} in a second), {tried - len(violations)} held")

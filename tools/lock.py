@@ -1,9 +1,10 @@
-"""Write `requirements-dev.lock`: every package of the development environment, at one version and with the hashes of its files.
+"""Write `requirements-dev.lock`: every package of the development environment, with the hashes of its files.
 
 It is made from settings.ini by `uv pip compile` for Python 3.11 on Linux (x86_64), and nothing is installed. Without
 options this asks the package index, so it needs a network and `uv` (`pip install uv`). With `--check` it needs neither:
 it says whether the lock holds what settings.ini asks for, and exits 1 if it does not.
 """
+
 import re
 import shutil
 import subprocess
@@ -19,7 +20,17 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements-dev.lock"
 PYTHON, PLATFORM = "3.11", "x86_64-manylinux_2_28"
-OPTIONS = ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-config", "--quiet", "--python-version", PYTHON, "--python-platform", PLATFORM]
+OPTIONS = [
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-header",
+    "--no-config",
+    "--quiet",
+    "--python-version",
+    PYTHON,
+    "--python-platform",
+    PLATFORM,
+]
 HEADER = f"""\
 # Every package of the development environment for Python {PYTHON} on Linux (x86_64), with the hashes of its files.
 # Written by tools/lock.py from settings.ini; do not edit it. To install:
@@ -28,10 +39,14 @@ HEADER = f"""\
 
 
 def wanted() -> list[str]:  # such as 'torch>=2.11,<2.12', sorted
-    "What settings.ini asks for: the package's own requirements, those of its extras, those of development, and what builds it."
+    "What settings.ini asks for: requirements, those of the extras and of development, and what builds the package."
     settings = ConfigParser(delimiters=["="])
     settings.read(ROOT / "settings.ini", encoding="utf-8")
-    lists = [value.split() for name, value in settings["DEFAULT"].items() if name == "requirements" or name.endswith("_requirements")]
+    lists = [
+        value.split()
+        for name, value in settings["DEFAULT"].items()
+        if name == "requirements" or name.endswith("_requirements")
+    ]
     builds = re.search(r'^requires = \["(.+)"\]', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
     return sorted({*sum(lists, []), builds})
 
@@ -60,7 +75,11 @@ def problems(
         elif not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name}: {version} in the lock, expected {requirement.specifier}")
     wrong += [f"{name}: has no hash" for name, (_, hashes) in pins.items() if not hashes]
-    wrong += [f"names a place to download from: {line.strip()}" for line in text.splitlines() if "://" in line or "--index" in line or "--find-links" in line]
+    wrong += [
+        f"names a place to download from: {line.strip()}"
+        for line in text.splitlines()
+        if "://" in line or "--index" in line or "--find-links" in line
+    ]
     return wrong
 
 
@@ -77,7 +96,9 @@ def compile_lock(
         source.write_text("\n".join(requirements) + "\n", encoding="utf-8")
         if LOCK.exists() and not upgrade:
             shutil.copy(LOCK, made)
-        subprocess.run([uv, "pip", "compile", source.name, "--output-file", made.name, *OPTIONS], cwd=folder, check=True)
+        subprocess.run(
+            [uv, "pip", "compile", source.name, "--output-file", made.name, *OPTIONS], cwd=folder, check=True
+        )
         return HEADER + re.sub(r"-r settings\.ini", "settings.ini", made.read_text(encoding="utf-8"))
 
 
@@ -94,5 +115,6 @@ def main(
     wrong = problems(text, requirements)
     print(*wrong, sep="\n", end="\n" if wrong else "")
     hashes = sum(count for _, count in locked(text).values())
-    print(f"{LOCK.name}: {len(requirements)} requirements, {len(locked(text))} packages, {hashes} hashes, {len(wrong)} problems")
+    held = f"{len(requirements)} requirements, {len(locked(text))} packages, {hashes} hashes"
+    print(f"{LOCK.name}: {held}, {len(wrong)} problems")
     sys.exit(bool(wrong))

@@ -1,8 +1,10 @@
-"""Check what must hold for every shape, length and setting, on examples that hypothesis chooses: the same ones every time.
+"""Check what must hold for every shape, length and setting, on examples that hypothesis chooses.
 
-Each property compares the library with a plain reference or with its own inverse. A failure prints the smallest example
-that hypothesis can find. The last line counts what held; the exit status is 1 if anything did not.
+The examples are the same every time. Each property compares the library with a plain reference or with its own
+inverse. A failure prints the smallest example that hypothesis can find. The last line counts what held; the exit status
+is 1 if anything did not.
 """
+
 import io
 import math
 import os
@@ -32,7 +34,16 @@ from mwmae.attention import MultiWindowAttention, multi_window_loop, split_heads
 from mwmae.audio import InputError, LogMelSpectrogram, read_audio, resampling_ratio
 from mwmae.corpus import CLIP, FileWindow, clip_bounds, crop_samples, read_pieces, reflected, split_held_out
 from mwmae.embed import (
-    EmbedConfig, EmbeddingModel, cut_units, get_timestamp_embeddings, join_units, log_mel_in_pieces, pool_steps, step_count, unit_count)
+    EmbedConfig,
+    EmbeddingModel,
+    cut_units,
+    get_timestamp_embeddings,
+    join_units,
+    log_mel_in_pieces,
+    pool_steps,
+    step_count,
+    unit_count,
+)
 from mwmae.files import load_config, plain_name, save_config
 from mwmae.finetune import choose_held_out
 from mwmae.masking import keep_visible, random_masking, restore_order, visible_count
@@ -51,9 +62,11 @@ def holds(
     share: float = 1.0,  # of the examples; less for what takes long
 ):  # a decorator
     "Note a property."
+
     def note(check):
         PROPERTIES.append((check, strategies, share))
         return check
+
     return note
 
 
@@ -134,7 +147,9 @@ def windows_are_put_back(n, b, data):
 @holds(sizes(2, 96), sizes(1, 2), st.booleans(), st.data(), share=0.6)
 def fast_attention_is_the_loop(n, b, bias, data):
     "`MultiWindowAttention` of any windows that tile the patches is the loop over its heads."
-    windows = data.draw(st.one_of(st.just(window_sizes(n)), st.lists(st.sampled_from(divisors(n)), min_size=1, max_size=8)))
+    windows = data.draw(
+        st.one_of(st.just(window_sizes(n)), st.lists(st.sampled_from(divisors(n)), min_size=1, max_size=8))
+    )
     width = data.draw(sizes(1, 24))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(n)
@@ -193,7 +208,12 @@ def wav(
     return file
 
 
-@holds(st.one_of(st.sampled_from([8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 16_000]), sizes(1_000, 200_000)), sizes(50, 9_000), st.data(), share=0.3)
+@holds(
+    st.one_of(st.sampled_from([8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 16_000]), sizes(1_000, 200_000)),
+    sizes(50, 9_000),
+    st.data(),
+    share=0.3,
+)
 def a_part_is_a_slice(rate, count, data):
     "`read_audio` of a part has the values of that slice of the whole, at any rate."
     file = wav(0.1 * noise(count), rate)
@@ -226,7 +246,9 @@ def a_window_is_a_file(content, data):
         file.write(content)
         file.flush()
         with FileWindow(file.name, first, last - first, "window") as window:
-            for act, number in data.draw(st.lists(st.tuples(st.sampled_from(["read", "set", "current", "end"]), sizes(0, 70)), max_size=8)):
+            for act, number in data.draw(
+                st.lists(st.tuples(st.sampled_from(["read", "set", "current", "end"]), sizes(0, 70)), max_size=8)
+            ):
                 if act == "read":
                     assert window.read(number) == plain.read(number)
                 else:
@@ -256,7 +278,9 @@ def units_and_steps_are_counted(frames, steps, hop, patch_frames):
 def units_are_joined(steps, hop, units, size):
     "`join_units` is the inverse of cutting, whatever the overlap."
     assume(hop <= steps)
-    whole = torch.randint(-999, 999, ((units - 1) * hop + steps, size), generator=torch.Generator().manual_seed(steps)).float()
+    whole = torch.randint(
+        -999, 999, ((units - 1) * hop + steps, size), generator=torch.Generator().manual_seed(steps)
+    ).float()
     blocks = list(join_units((whole[i * hop : i * hop + steps] for i in range(units)), hop))
     torch.testing.assert_close(torch.cat(blocks), whole)
 
@@ -288,8 +312,17 @@ def small_encoder(
     "An encoder that takes no time."
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return MaskedAutoencoder(MAEConfig(frames=40, patch_frames=patch_frames, encoder_width=8, encoder_depth=1, encoder_heads=2,
-                                           decoder_width=8, decoder_depth=1)).encoder.eval()
+        return MaskedAutoencoder(
+            MAEConfig(
+                frames=40,
+                patch_frames=patch_frames,
+                encoder_width=8,
+                encoder_depth=1,
+                encoder_heads=2,
+                decoder_width=8,
+                decoder_depth=1,
+            )
+        ).encoder.eval()
 
 
 @holds(sizes(201, 200_000), st.sampled_from([1, 2, 4, 8, 20]), st.floats(0, 0.95), sizes(1, 2), share=0.4)
@@ -300,7 +333,9 @@ def timestamps_are_evenly_spaced(samples, patch_frames, overlap, clips):
     steps = math.ceil((1 + samples // 160) / patch_frames)
     assert embeddings.shape == (clips, steps, model.timestamp_embedding_size) and torch.isfinite(embeddings).all()
     expected = [step * samples / 16 / steps for step in range(steps)]
-    torch.testing.assert_close(times.double(), torch.tensor([expected] * clips, dtype=torch.float64), atol=1e-2, rtol=1e-5)
+    torch.testing.assert_close(
+        times.double(), torch.tensor([expected] * clips, dtype=torch.float64), atol=1e-2, rtol=1e-5
+    )
 
 
 # Order, batches and what is held out
@@ -324,7 +359,7 @@ def an_epoch_is_every_clip_once(clips, batch, micro_batch, processes, epoch, see
 
 @holds(st.lists(st.sampled_from("abcde"), min_size=1, max_size=40), st.floats(0.01, 0.99), sizes(0, 9))
 def every_label_is_on_both_sides(labels, share, seed):
-    "Of each label with two sounds or more, some are held out and some are not; how many depends on nothing but their number."
+    "Of each label with two sounds or more, some are held out and some are not, as many as its number of sounds says."
     held_out = choose_held_out(labels, share, seed)
     for label in set(labels):
         members = [aside for aside, found in zip(held_out, labels) if found == label]
@@ -366,14 +401,19 @@ def recordings_are_on_one_side(sources, share, seed, most):
         assert not set(train) & set(held_out)
         learnt, asked = ({corpus.clips["source"][i] for i in side} for side in (train, held_out))
         assert not learnt & asked or len(set(sources)) == 1
-        assert [held.tolist() for held in split_held_out(corpus, share, seed, most)] == [train.tolist(), held_out.tolist()]
+        assert [held.tolist() for held in split_held_out(corpus, share, seed, most)] == [
+            train.tolist(),
+            held_out.tolist(),
+        ]
 
 
 # Scores
 
 
 moments = st.floats(0, 10_000).map(lambda value: round(value, 2))
-events = st.lists(st.fixed_dictionaries({"label": st.sampled_from("ab"), "start": moments, "end": moments}), max_size=6)
+events = st.lists(
+    st.fixed_dictionaries({"label": st.sampled_from("ab"), "start": moments, "end": moments}), max_size=6
+)
 
 
 @holds(events, st.lists(moments, max_size=20).map(sorted))
@@ -411,15 +451,33 @@ def kept(
 @st.composite
 def model_shapes(draw):
     "Settings of a model that can be."
-    patch_frames, patch_mels, rows, columns = draw(sizes(1, 8)), draw(sizes(1, 20)), draw(sizes(1, 30)), draw(sizes(1, 8))
+    patch_frames, patch_mels, rows, columns = (
+        draw(sizes(1, 8)),
+        draw(sizes(1, 20)),
+        draw(sizes(1, 30)),
+        draw(sizes(1, 8)),
+    )
     heads, multi_window, patches = draw(sizes(1, 8)), draw(st.booleans()), rows * columns
     windows = draw(st.one_of(st.none(), st.lists(st.sampled_from(divisors(patches)), min_size=1, max_size=6)))
     return MAEConfig(
-        frames=rows * patch_frames, mels=columns * patch_mels, patch_frames=patch_frames, patch_mels=patch_mels,
-        encoder_width=heads * draw(sizes(1, 64)), encoder_depth=draw(sizes(1, 40)), encoder_heads=heads, decoder_width=draw(sizes(1, 999)),
-        decoder_depth=draw(sizes(1, 40)), decoder_heads=None if multi_window else draw(st.one_of(st.none(), sizes(1, 16))),
-        multi_window=multi_window, windows=windows, rel_pos_bias=draw(st.booleans()), cls_token=not multi_window and draw(st.booleans()),
-        learned_positions=draw(st.booleans()), mask_ratio=draw(st.floats(0, 1 - 1 / patches)), norm_pix_loss=draw(st.booleans()))
+        frames=rows * patch_frames,
+        mels=columns * patch_mels,
+        patch_frames=patch_frames,
+        patch_mels=patch_mels,
+        encoder_width=heads * draw(sizes(1, 64)),
+        encoder_depth=draw(sizes(1, 40)),
+        encoder_heads=heads,
+        decoder_width=draw(sizes(1, 999)),
+        decoder_depth=draw(sizes(1, 40)),
+        decoder_heads=None if multi_window else draw(st.one_of(st.none(), sizes(1, 16))),
+        multi_window=multi_window,
+        windows=windows,
+        rel_pos_bias=draw(st.booleans()),
+        cls_token=not multi_window and draw(st.booleans()),
+        learned_positions=draw(st.booleans()),
+        mask_ratio=draw(st.floats(0, 1 - 1 / patches)),
+        norm_pix_loss=draw(st.booleans()),
+    )
 
 
 @holds(st.data())
@@ -435,13 +493,33 @@ def model_settings_are_kept(data):
 names = st.text(max_size=20)
 positive = st.floats(1e-12, 1e12)
 RUN = {
-    "data": st.text(min_size=1, max_size=20), "model": st.sampled_from(list_models()), "frames": sizes(1, 50).map(lambda n: n * 8),
-    "mask_ratio": st.floats(0, 0.95), "norm_pix_loss": st.booleans(), "share": st.floats(0, 1, exclude_min=True), "decoder_depth": st.one_of(st.none(), sizes(1, 12)),
-    "rel_pos_bias": st.booleans(), "learned_positions": st.booleans(), "init": st.one_of(st.none(), names), "epochs": sizes(1, 10**6), "batch": sizes(1, 10**6),
-    "micro_batch": st.one_of(st.none(), sizes(1, 9999)), "base_lr": positive, "warmup": positive, "weight_decay": positive,
-    "beta2": st.floats(0.01, 0.9999), "precision": st.sampled_from(["fp32", "bf16"]), "compile": st.booleans(), "recompute": st.booleans(),
-    "workers": sizes(0, 99), "seed": sizes(0, 2**53), "evaluate_every": sizes(1, 10**6), "probe": st.one_of(st.none(), names),
-    "save_every": sizes(1, 10**6), "keep": sizes(1, 99)}
+    "data": st.text(min_size=1, max_size=20),
+    "model": st.sampled_from(list_models()),
+    "frames": sizes(1, 50).map(lambda n: n * 8),
+    "mask_ratio": st.floats(0, 0.95),
+    "norm_pix_loss": st.booleans(),
+    "share": st.floats(0, 1, exclude_min=True),
+    "decoder_depth": st.one_of(st.none(), sizes(1, 12)),
+    "rel_pos_bias": st.booleans(),
+    "learned_positions": st.booleans(),
+    "init": st.one_of(st.none(), names),
+    "epochs": sizes(1, 10**6),
+    "batch": sizes(1, 10**6),
+    "micro_batch": st.one_of(st.none(), sizes(1, 9999)),
+    "base_lr": positive,
+    "warmup": positive,
+    "weight_decay": positive,
+    "beta2": st.floats(0.01, 0.9999),
+    "precision": st.sampled_from(["fp32", "bf16"]),
+    "compile": st.booleans(),
+    "recompute": st.booleans(),
+    "workers": sizes(0, 99),
+    "seed": sizes(0, 2**53),
+    "evaluate_every": sizes(1, 10**6),
+    "probe": st.one_of(st.none(), names),
+    "save_every": sizes(1, 10**6),
+    "keep": sizes(1, 99),
+}
 
 
 @holds(st.fixed_dictionaries({}, optional=RUN))
@@ -463,7 +541,11 @@ def plain_names_stay_inside(name):
     except InputError:
         return
     folder = Path("/nowhere/folder")
-    assert Path(os.path.normpath(folder / name)).parent == folder and not name.startswith(".") and Path(name).name == name
+    assert (
+        Path(os.path.normpath(folder / name)).parent == folder
+        and not name.startswith(".")
+        and Path(name).name == name
+    )
 
 
 @contextmanager
@@ -489,7 +571,12 @@ def main(
             if only not in check.__name__:
                 continue
             rules = hypothesis.settings(
-                max_examples=max(1, round(share * examples)), derandomize=True, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck))
+                max_examples=max(1, round(share * examples)),
+                derandomize=True,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(hypothesis.HealthCheck),
+            )
             start = time.perf_counter()
             try:
                 rules(given(*strategies)(check))()
