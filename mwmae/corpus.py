@@ -1151,7 +1151,7 @@ def reflected(
 ) -> Tensor:  # (frames,) which frame stands in for each
     "Positions that continue a clip by reflection at both ends."
     last = max(length - 1, 1)
-    return (((torch.arange(start, start + frames) + last) % (2 * last)) - last).abs()
+    return (((torch.arange(start, start + frames) + last) % (2 * last)) - last).abs().clamp(max=length - 1)
 
 # %% ../nbs/06_corpus.ipynb #bb3fa268
 @patch
@@ -1281,7 +1281,7 @@ def split_held_out(
     sizes = np.bincount(group).tolist()
     hashes = [_hash(name, seed) for name in names]
     order = sorted((i for i, size in enumerate(sizes) if size), key=hashes.__getitem__)
-    room = max(1, min(most, round(share * len(corpus))))
+    room = max(1, min(most, round(share * len(corpus)), len(corpus) - 1))
     held_out = np.isin(group, _fitting(order, sizes, room))
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)[:most]
 
