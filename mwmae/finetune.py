@@ -6,7 +6,7 @@
 __all__ = ['STRENGTHS', 'LABEL_LENGTH', 'choose_held_out', 'Examples', 'read_examples', 'choose_strength', 'fit_head',
            'check_layers', 'rate_groups', 'FinetuneConfig', 'training_batches', 'train_step', 'score_examples', 'judge',
            'fine_tune', 'check_out', 'claimed_folder', 'held_out_answers', 'summary', 'show_confusion', 'card',
-           'check_label', 'open_examples', 'learn', 'describe', 'finetune', 'mwmae_finetune']
+           'open_examples', 'learn', 'describe', 'finetune', 'mwmae_finetune']
 
 # %% ../nbs/09_finetune.ipynb #49409f3e
 import math
@@ -399,13 +399,15 @@ def card(
 LABEL_LENGTH = 100  # characters: a label stands in tables and pictures
 
 
-def check_label(
-    label: str,  # as a folder or a table gives it; empty for none
-    source: str,  # where it comes from, for the message
-):
-    "Raise `InputError` unless a label is one printable line."
-    if label and not (label.isprintable() and len(label) <= LABEL_LENGTH):
-        raise InputError(f"{source}: has the label {shown(label)}, expected one line of at most {LABEL_LENGTH} printable characters")
+def _labelled(source):
+    "Labelled sounds, with labels that every table can hold. Raises `InputError` for a label that is no printable line."
+    sounds = labelled_sounds(source)
+    if os.path.isdir(source):  # labels are names of folders, which may be any bytes
+        sounds = [item._replace(label=listed_name(item.label)) for item in sounds]
+    for label in {item.label for item in sounds} - {""}:
+        if not label.isprintable() or len(label) > LABEL_LENGTH:
+            raise InputError(f"{source}: has the label {shown(label)}, expected one line of at most {LABEL_LENGTH} printable characters")
+    return sounds
 
 
 def open_examples(
@@ -413,13 +415,10 @@ def open_examples(
     embedder: EmbeddingModel,  # what embeds sounds
 ) -> tuple[Examples, Examples, list[tuple[str, str]]]:  # to learn from, held out, and (name, reason) of what could not be read
     "Read all sounds and divide them. Raises `InputError` if that leaves nothing to learn."
-    sounds, keep = labelled_sounds(config.sounds), config.layers != "0"
+    sounds, keep = _labelled(config.sounds), config.layers != "0"
     fewest = 1 if config.valid else 2
     before = check_labels([label for _, label in sounds], config.sounds, fewest)
-    checks = labelled_sounds(config.valid) if config.valid else []
-    for source, found in ((config.sounds, sounds), (config.valid, checks)):
-        for label in {label for _, label in found}:
-            check_label(label, source)
+    checks = _labelled(config.valid) if config.valid else []
     place = lambda item: (os.path.realpath(item.sound.path), item.sound.offset, item.sound.row)
     known = set(map(place, sounds)) if checks else set()
     for item in checks:
