@@ -219,7 +219,7 @@ def attention_probabilities(
 
 # %% ../nbs/03_attention.ipynb #775b9b2a
 def show_attention_pattern(
-    probabilities: Tensor,  # (h, n, n) attention weights of one clip, from `attention_probabilities`
+    probabilities: Tensor,  # (h, n, n) weights of one clip, from `attention_probabilities`
     windows: list[int],  # the h windows
     columns: int = 4,  # heads side by side
 ) -> list:  # h matplotlib axes, one for each head

@@ -51,19 +51,29 @@ class _RecomputedAttention(torch.autograd.Function):
     "Attention of m items that keeps only queries, keys and values for its backward pass."
 
     @staticmethod
-    def forward(ctx, q, k, v, bias):
-        "Mix the values (m, n, d) under the weights; `bias` is (g, n, n) or None."
+    def forward(
+        ctx,  # what the backward pass will need
+        q,  # (m, n, d) queries
+        k,  # (m, n, d) keys
+        v,  # (m, n, d) values
+        bias,  # (g, n, n) added to the scores, or None
+    ):
+        "Mix the values under the weights."
         ctx.save_for_backward(q, k, v, bias)
         return torch.bmm(_attention_weights(q, k, bias), v)
 
     @staticmethod
-    def backward(ctx, grad):
-        "Return the gradients of queries, keys, values and bias, given that of the result."
+    def backward(
+        ctx,  # what `forward` saved
+        grad,  # (m, n, d) gradient of the result
+    ):
+        "Return the gradients of queries, keys, values and bias."
         q, k, v, bias = ctx.saved_tensors
         weights = _attention_weights(q, k, bias)  # (m, n, n)
         grad_v = torch.bmm(weights.transpose(1, 2), grad)  # (m, n, d)
         s = torch.bmm(grad, v.transpose(1, 2))  # (m, n, n)
-        torch.ops.aten._softmax_backward_data.out(s, weights, -1, s.dtype, grad_input=s)  # in place
+        softmax_backward = torch.ops.aten._softmax_backward_data.out
+        softmax_backward(s, weights, -1, s.dtype, grad_input=s)  # in place
         grad_bias = None
         if bias is not None:
             grad_bias = s.unflatten(0, (len(bias), -1)).sum(1, dtype=bias.dtype)  # (g, n, n)
