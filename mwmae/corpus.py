@@ -776,7 +776,9 @@ def read_rows(
     check_file(path, "an array of a store")
     try:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, EOFError, OverflowError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # numpy reads the header as Python text, which can be wrong in every way
         raise InputError(f"{path}: not a whole array of a store ({shown(str(error), 200)})") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: holds an archive of arrays, expected an array of {np.dtype(dtype)}")
