@@ -32,7 +32,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import find_model, load_encoder, model_card, training_facts
+from .checkpoint import find_model, load_encoder, markdown_text, model_card, training_facts
 from .commands import command
 from .corpus import failure_reason, quiet_decoders
 from .embed import (
@@ -389,9 +389,10 @@ def card(
 ) -> str:  # Markdown
     "A model card for a classifier."
     chosen = {name: value for name, value in asdict(config).items() if value is not None}
-    lines = "\n".join(f"- {name}: {value}" for name, value in chosen.items())
-    notes = (f"## Classifier\n\nAnswers with one of {len(classifier.labels)} labels: {', '.join(classifier.labels)}.\n\n"
-             f"```\nmwmae_embed SOUNDS --model FOLDER_OR_HUB_NAME --classify\n```\n\n{result}\n\nSettings:\n\n{lines}")
+    lines = "\n".join(f"- {name}: {markdown_text(value)}" for name, value in chosen.items())
+    labels, said = ", ".join(map(markdown_text, classifier.labels)), "\n".join(map(markdown_text, result.splitlines()))
+    notes = (f"## Classifier\n\nAnswers with one of {len(classifier.labels)} labels: {labels}.\n\n"
+             f"```\nmwmae_embed SOUNDS --model FOLDER_OR_HUB_NAME --classify\n```\n\n{said}\n\nSettings:\n\n{lines}")
     text = model_card(classifier.embedder.encoder.config, title, facts, licence="unknown", notes=notes)
     return text.replace("pipeline_tag: feature-extraction", "pipeline_tag: audio-classification")
 
