@@ -163,7 +163,7 @@ def check_main_job(checks: Checks) -> None:
     for left in sorted((checks.work / "own" / "run" / "checkpoints").glob("*"))[1:]:
         shutil.rmtree(left)
     checks.step("mwmae_pretrain --resume", "mwmae_pretrain", "--resume", "--out", "own/run", folder=checks.work)
-    checks.step("killed and resumed, the same bytes", "python", str(checks.project / "tools" / "kill_test.py"), "--kills", "2", folder=checks.work)
+    checks.step("killed and resumed, the same bytes", "python", str(checks.project / "tools" / "kill_test.py"), "--kills", "2", "--commands", "pretrain,prepare,embed", folder=checks.work)
     check_evaluation(checks, sounds)
     refuses(checks, "a folder that is not there", "mwmae_pretrain", "--data", "nowhere")
     refuses(checks, "a model that is not there", "mwmae_pretrain", "--model", "vit")
