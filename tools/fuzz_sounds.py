@@ -48,7 +48,7 @@ from mwmae.checkpoint import save_model
 from mwmae.finetune import mwmae_finetune
 from mwmae.model import MaskedAutoencoder, model_config
 
-LIMIT = 60  # seconds after which a case hangs
+LIMIT = 120  # seconds after which a case hangs, however busy the machine is
 CPU_LIMIT = 10  # seconds of a processor that a case may take
 MEMORY_LIMIT = 1024  # MB that a case may take beside what the process has
 DTYPES = [
