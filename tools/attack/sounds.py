@@ -71,7 +71,7 @@ def _nan(data):
 
 
 BAD = {  # what stands beside a good sound: from which file, its name, the change, and whether it may be embedded
-    "an OGG that claims 2^50 samples": ("c.ogg", lying_ogg(1 << 50), False), "an OGG that claims no samples": ("c.ogg", lying_ogg(0), True), "an OGG that claims a negative length": ("c.ogg", lying_ogg(-5), True), "an OGG that claims twice its length": ("c.ogg", lying_ogg(32_000), True),
+    "an OGG that claims 2^50 samples": ("c.ogg", lying_ogg(1 << 50), True), "an OGG that claims no samples": ("c.ogg", lying_ogg(0), True), "an OGG that claims a negative length": ("c.ogg", lying_ogg(-5), True), "an OGG that claims twice its length": ("c.ogg", lying_ogg(32_000), True),
     "a FLAC that claims 2^36 samples": ("b.flac", lying_flac((1 << 36) - 1), False), "a FLAC that claims no samples": ("b.flac", lying_flac(0), True), "a FLAC that claims twice its length": ("b.flac", lying_flac(22_400), False),
     "a WAV that claims 4 GB": ("a.wav", wav_field(40, "<I", 0xFFFFFFF0), True), "a WAV that claims no data": ("a.wav", wav_field(40, "<I", 0), True), "a WAV of no channels": ("a.wav", wav_field(22, "<H", 0), False), "a WAV of 65,535 channels": ("a.wav", wav_field(22, "<H", 65_535), True),
     "a WAV of a rate of zero": ("a.wav", wav_field(24, "<I", 0), False), "a WAV of a rate of 4 GHz": ("a.wav", wav_field(24, "<I", 0xFFFFFFFF), False), "a WAV of a rate of 1 Hz": ("a.wav", wav_field(24, "<I", 1), False), "a WAV of 0 bits": ("a.wav", wav_field(34, "<H", 0), True), "a WAV of an unknown code": ("a.wav", wav_field(20, "<H", 0x7777), False),
@@ -84,7 +84,7 @@ BAD = {  # what stands beside a good sound: from which file, its name, the chang
 SUFFIX = {"an MP3 that is none": ".mp3", "a tag of 256 MB": ".mp3"}
 NAMES = {  # names of a good sound, each of which is embedded
     "of 244 bytes": "n" * 240 + ".wav", "of 255 bytes": "n" * 251 + ".wav", "of 250 bytes of UTF-8": "é" * 123 + ".wav", "that is not UTF-8": os.fsdecode(b"\xff\xfe\x80.wav"), "with a line break": "a\nb.wav", "with an escape": "a\x1b[31mb.wav", "with spaces": "  a  .wav", "with quotes": "a'\"b.wav",
-    "that begins with a dash": "-rf.wav", "with a star": "*.wav", "with an emoji": "🎵.wav", "with right to left": "\u202eabc.wav", "with a percent": "%s.wav", "with a backslash": "a\\b.wav", "like an array": "a.wav.npy.wav", "like times": "a.times.npy.wav", "in capitals": "A.WAV", "with a comma": "a,b.wav", "with a colon": "C:a.wav", "of dots": "....wav",
+    "that begins with a dash": "-rf.wav", "with a star": "*.wav", "with an emoji": "🎵.wav", "with right to left": "\u202eabc.wav", "with a percent": "%s.wav", "with a backslash": "a\\b.wav", "like an array": "a.wav.npy.wav", "like times": "a.times.npy.wav", "in capitals": "A.WAV", "with a comma": "a,b.wav", "with a colon": "C:a.wav", "that ends in dots": "a...wav",
 }
 
 

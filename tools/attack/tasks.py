@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+import shutil
 
 from .case import Case
 from .fixtures import make_task, then
@@ -49,14 +50,14 @@ METADATA = {
     "no splits": dict(splits=[]), "splits of parents": dict(splits=["../train", "valid", "test"]), "splits of numbers": dict(splits=[1, 2, 3]), "splits as a text": dict(splits="train"), "nested splits": dict(splits=[["train"], "valid", "test"]), "a split twice": dict(splits=["train", "train", "valid", "test"]),
     "an unknown embedding": dict(embedding_type="all"), "a list for a type": dict(embedding_type=[]), "an unknown prediction": dict(prediction_type=None), "an unknown score": dict(evaluation=["best"]), "scores of numbers": dict(evaluation=[1]), "scores of lists": dict(evaluation=[["top1_acc"]]), "no scores": dict(evaluation=[]),
     "a length in words": dict(sample_duration="long"), "a negative length": dict(sample_duration=-5), "a length of a list": dict(sample_duration=[]), "parameters in words": dict(evaluation_params="none"), "parameters of a list": dict(evaluation_params=[1]),
-    "an unknown parameter": dict(evaluation_params={"task_specific_param_grid": {"colour": ["red"]}}), "a parameter in words": dict(evaluation_params={"task_specific_param_grid": {"max_epochs": ["many"]}}), "a billion epochs": dict(evaluation_params={"task_specific_param_grid": {"max_epochs": [10**9], "check_val_every_n_epoch": [10**9]}}),
+    "an unknown parameter": dict(evaluation_params={"task_specific_param_grid": {"colour": ["red"]}}), "a parameter in words": dict(evaluation_params={"task_specific_param_grid": {"max_epochs": ["many"]}}), 
     "no parameters of a parameter": dict(evaluation_params={"task_specific_param_grid": {"max_epochs": []}}), "a grid of a text": dict(evaluation_params={"task_specific_param_grid": "all"}), "stopping in words": dict(use_scoring_for_early_stopping="perhaps"), "an unknown mode of splits": dict(split_mode="random"), "two folds": dict(split_mode="presplit_kfold", splits=["a", "b"]),
     "no embedding type": dict(embedding_type=...), "no name": dict(task_name=...), "events without times": dict(embedding_type="event", prediction_type="multilabel", evaluation=["event_onset_200ms_fms"]),
 }
 LABELS = {
     "a label that is unknown": lambda c: c.update({"train0.wav": ["other"]}), "two labels": lambda c: c.update({"train0.wav": ["high", "low"]}), "no label": lambda c: c.update({"train0.wav": []}), "a text for labels": lambda c: c.update({"train0.wav": "high"}), "a null label": lambda c: c.update({"train0.wav": [None]}),
     "a nested label": lambda c: c.update({"train0.wav": [["high"]]}), "an event": lambda c: c.update({"train0.wav": [{"label": "high", "start": 0, "end": 1}]}), "a missing sound": lambda c: c.update({"none.wav": ["high"]}), "a name of parents": lambda c: c.update({"../valid/valid0.wav": ["high"]}), "an absolute name": lambda c: c.update({"/etc/passwd": ["high"]}),
-    "an empty name": lambda c: c.update({"": ["high"]}), "a name of 300 bytes": lambda c: c.update({"n" * 300 + ".wav": ["high"]}), "a name with a zero byte": lambda c: c.update({"a\0.wav": ["high"]}), "no sounds": lambda c: c.clear(), "a list": lambda c: "[]", "deep nesting": lambda c: "[" * 100_000, "no JSON": lambda c: "train", "nothing": lambda c: "",
+    "an empty name": lambda c: c.update({"": ["high"]}), "a name of 300 bytes": lambda c: c.update({"n" * 300 + ".wav": ["high"]}), "a name with a zero byte": lambda c: c.update({"a\0.wav": ["high"]}), "no sounds": lambda c: c.clear(), "a list": lambda c: "[]", "deep nesting": lambda c: "[" * 100_000, "no JSON": lambda c: "train", "nothing": lambda c: " ",
     "a number of 401 digits": lambda c: '{"train0.wav": [1' + "0" * 400 + "]}", "a single sound": lambda c: {"train0.wav": ["high"]},
 }
 VOCABULARIES = {"empty": "", "without numbers": "label\nhigh\nlow\n", "of the wrong numbers": "idx,label\n1,high\n2,low\n", "with a label twice": "idx,label\n0,high\n1,high\n", "of one label": "idx,label\n0,high\n", "not UTF-8": b"idx,label\n0,\xff\n1,low\n", "of random bytes": bytes(range(256)), "of huge numbers": "idx,label\n" + "9" * 500 + ",high\n1,low\n",
@@ -87,6 +88,8 @@ def ready(name, change):
         os.rename(folder, target)
         path = target / name
         path.write_bytes(change(path.read_bytes()))
+        if name.endswith(".pkl"):
+            shutil.rmtree(target / "train")  # else labels are read from the split's own file
     return step
 
 
@@ -120,8 +123,6 @@ def _others_now(work):
 
 def _keep_before(work):
     "Put the embeddings aside and overwrite the sounds."
-    import shutil
-
     (work / "before").mkdir()
     for path in (work / "hear/embeddings").glob("*/tiny-v1-full/train/*.embedding.npy"):
         shutil.copy(path, work / "before")
@@ -164,7 +165,7 @@ def cases():
                        leaves=("!escaped", "!../escaped", "!../../escaped"), slow=key == "mode" and name > "that")
         yield Case(f"tasks/a {key.removeprefix('task_')} of my folder", HEAR, then(*good, absolute(key)), says=key, lines=3)
     for name, changes in METADATA.items():
-        yield Case(f"tasks/{name}", HEAR, then(*good, metadata(**changes)), status=(0, 2) if name in ("a negative length", "stopping in words", "a billion epochs") else 2, lines=3, limit=30, says="." if "billion" in name else "tiny|nothing|%")
+        yield Case(f"tasks/{name}", HEAR, then(*good, metadata(**changes)), status=(0, 2) if name in ("a negative length", "stopping in words") else 2, lines=3, limit=30, says="tiny|nothing")
     for name, content in {"empty": "", "a list": "[]", "nested deeply": "[" * 100_000, "no JSON": "name", "not UTF-8": b'{"task_name": "\xff"}'}.items():
         yield Case(f"tasks/metadata {name}", HEAR, then(*good, file("task_metadata.json", content)), lines=3)
     for name, change in LABELS.items():
@@ -187,7 +188,7 @@ def cases():
     yield Case("tasks/my task where embeddings go", HEAR.replace("--out hear", "--out mine"), then(*good, lambda work: ((work / "mine/embeddings/logmel").mkdir(parents=True), os.rename(work / TINY, work / "mine/embeddings/logmel/tiny-v1-full"), make_task(work / TINY))), status=2, lines=3)
     yield Case("tasks/a link where embeddings go", HEAR, then(*good, "sounds", lambda work: ((work / "hear/embeddings/logmel").mkdir(parents=True), (work / "hear/embeddings/logmel/tiny-v1-full").symlink_to("../../../sounds"))), status=2, lines=3)
     for model in ("../../x", "os", "subprocess:id", "this", "logmel:x", "random:nosuch", "json.tool", ",", "a,b,c", "antigravity", "packaged,nowhere"):
-        yield Case(f"tasks/a model called {model}", f"mwmae_hear tasks --model {model} --grid grid.json --seeds 2 --out hear", then(*good), status=2, lines=3, slow=model in ("this", "json.tool"))
+        yield Case(f"tasks/a model called {model}", f"mwmae_hear tasks --model {model} --grid grid.json --seeds 2 --out hear", then(*good), status=(0, 2) if model == "," else 2, lines=3, slow=model in ("this", "json.tool"))
     yield Case("tasks/listing hostile ones", "mwmae_hear tasks --list", then("tasks", metadata(task_name="../../x\x1b[31m")), status=0, lines=3)
     yield Case("tasks/none", "mwmae_hear empty --model logmel", lambda kit, work: (work / "empty").mkdir(), lines=3)
     yield Case("tasks/a folder that is not there", "mwmae_hear nowhere --model logmel", says="nowhere")
