@@ -36,7 +36,7 @@ class Case:
     says: str = ""  # regular expression that must be found in what is printed
     leaves: tuple = ()  # paths that must be there afterwards; one with '!' in front must not
     changes: tuple = ()  # patterns of prepared files that may change; all others must keep their bytes
-    then: str = ""  # a command that must succeed afterwards
+    then: str | Callable = ""  # a command that must succeed afterwards, or a function of `work` that returns it
     then_says: str = ""  # regular expression that must be found in what that one prints
     check: Callable | None = None  # looks at `work` afterwards; returns a complaint, or nothing
     inside: Callable | None = None  # called in the command's process before it begins
@@ -220,7 +220,7 @@ def _not_finite(path):
     return False
 
 
-def _complaints_about_files(case, work, before, after):
+def _complaints_about_files(case, work, before, after, whole):
     "What is wrong with the files that are there now."
     matches = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in case.changes)
     for name, value in before.items():
@@ -236,7 +236,8 @@ def _complaints_about_files(case, work, before, after):
                 if _not_finite(path):
                     yield f"{name} holds NaN or infinity"
             except Exception as error:
-                yield f"{name} was written and cannot be read ({error})"
+                if whole:
+                    yield f"{name} was written and cannot be read ({error})"
     for name in case.leaves:
         there = os.path.lexists(work / name.removeprefix("!"))
         if there == name.startswith("!"):
@@ -290,17 +291,18 @@ def try_case(case: Case, kit: Path, folder: Path) -> tuple[list, str]:
         if case.any_order and all(one.status for one in ended):
             complaints.append("none of the commands succeeded")
         printed = "\n".join(one.out + one.err for one in ended)
-        if case.says and not re.search(case.says, printed, re.S):
+        if case.says and not re.search(case.says, printed, re.S | re.I):
             complaints.append(f"does not say {case.says!r}")
         if case.after:
             case.after(work)
-        complaints += _complaints_about_files(case, work, before, snapshot(work))
+        complaints += _complaints_about_files(case, work, before, snapshot(work), all(one.status == 0 for one in ended))
         if case.then:
-            quiet = Case(case.name, case.then, status=0, environment=case.environment, limit=case.limit)
-            again = run_commands(quiet, [case.then], work)[0]
+            command = case.then(work) if callable(case.then) else case.then
+            quiet = Case(case.name, command, status=0, environment=case.environment, limit=case.limit)
+            again = run_commands(quiet, [command], work)[0]
             ended.append(again)
             complaints += [f"afterwards: {complaint}" for complaint in _complaints_about_process(quiet, again, False)]
-            if case.then_says and not re.search(case.then_says, again.out + again.err, re.S):
+            if case.then_says and not re.search(case.then_says, again.out + again.err, re.S | re.I):
                 complaints.append(f"afterwards: does not say {case.then_says!r}")
         if case.check and (complaint := case.check(work)):
             complaints.append(complaint)

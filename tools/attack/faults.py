@@ -297,7 +297,7 @@ def _disk_cases():
             kilobytes = int(needs * share) // 4 * 4
             inside = None if can_mount() else small_files(kilobytes // 4)
             yield Case(f"faults/{name} on a disk that is full after {share:.0%}", command, then(*names, disk(kilobytes)), status=3, says="no space left|file too large|cannot allocate", inside=inside, after=make_room, undo=unmount,
-                       then=command, limit=60, slow=name in LENGTHY or number not in ({3} if name not in ("embed steps", "pre-train") else {3, 6}))
+                       then=again_or_on(command), limit=60, slow=name in LENGTHY or number not in ({3} if name not in ("embed steps", "pre-train") else {3, 6}))
         yield Case(f"faults/{name} on a read-only disk", command, then(*names, disk(64_000), lambda work: _remount(work, "ro")), status=3, says="read-only|permission", inside=None if can_mount() else as_nobody, after=make_room, undo=unmount,
                    then=command, slow=name in LENGTHY or name in ("classify", "embed a table", "share"))
     for name in ("embed", "prepare", "pre-train", "learn", "report"):
@@ -306,10 +306,10 @@ def _disk_cases():
     yield Case("faults/embed where one folder may not be read", "mwmae_embed sounds --model model --out out", then("sounds", "model", for_nobody("sounds/deep")), status=0, inside=as_nobody, after=lambda work: (work / "sounds/deep").chmod(0o777), leaves=("out/a.wav.npy",), changes=("sounds/deep*",))
     yield Case("faults/a model that may not be read", "mwmae_embed sounds --model model --out out", then("sounds", "model", for_nobody(), lambda work: (work / "model/model.safetensors").chmod(0)), status=(2, 3), inside=as_nobody, says="model")
     archive = "mwmae_hear disk --model logmel --grid grid.json --seeds 2 --out out"
-    yield Case("faults/unpack on a full disk", archive, then("tasks", "grid.json", disk(160), _archive_on_disk), status=(2, 3), says="no space", after=make_room, undo=unmount, then=archive, lines=3,
+    yield Case("faults/unpack on a full disk", archive, then("tasks", "grid.json", disk(4000), _archive_on_disk, _fill_up(40)), status=(2, 3), says="no space", after=make_room, undo=unmount, then=archive, lines=3,
                inside=None if can_mount() else small_files(8))
     yield Case("faults/unpack on a read-only disk", archive, then("tasks", "grid.json", disk(64_000), _archive_on_disk, lambda work: _remount(work, "ro")), status=(2, 3), says="read-only|permission", undo=unmount, lines=3, inside=None if can_mount() else as_nobody)
-    yield Case("faults/a full disk keeps the last checkpoint", "mwmae_pretrain --resume --out disk/run", then("sounds", disk(64_000), _run_on_disk, _fill_up), status=3, says="no space", undo=unmount, after=_empty, changes=("disk/*",), inside=None if can_mount() else small_files(4),
+    yield Case("faults/a full disk keeps the last checkpoint", "mwmae_pretrain --resume --out disk/run", then("sounds", disk(64_000), _run_on_disk, _fill_up(0)), status=3, says="no space", undo=unmount, after=_empty, changes=("disk/*",), inside=None if can_mount() else small_files(4),
                then="mwmae_pretrain --resume --out disk/run")
 
 
@@ -329,11 +329,19 @@ def _run_on_disk(work):
     settings.write_text(settings.read_text().replace('"data": "sounds"', f'"data": "{kit / "store"}"'))
 
 
-def _fill_up(work):
-    "Leave no room."
-    with contextlib.suppress(OSError), open(work / "disk" / "filler", "wb", buffering=0) as file:
-        while can_mount() and file.write(bytes(1 << 16)):
-            pass
+def _fill_up(kilobytes):
+    "A step that leaves so little room."
+    def step(work):
+        with contextlib.suppress(OSError), open(work / "disk" / "filler", "wb", buffering=0) as file:
+            while can_mount() and file.write(bytes(4096)):
+                pass
+        os.truncate(work / "disk" / "filler", max(0, (work / "disk" / "filler").stat().st_size - 1024 * kilobytes))
+    return step
+
+
+def again_or_on(command):
+    "The command that goes on: of a run that has its settings, another one."
+    return lambda work: "mwmae_pretrain --resume --out disk/out" if list(work.glob("disk/out/config.json")) else command
 
 
 def _empty(work):
@@ -402,7 +410,7 @@ def _other_cases():
             yield Case(f"faults/{name} printed as {encoding}", command.replace("DISK/", ""), then(*names), status=0, environment=(("PYTHONIOENCODING", encoding),), slow=encoding != "ascii")
     for package, command, names in (("msgpack", "mwmae_convert jax out --encoder_heads 3", ("jax",)), ("onnx", "mwmae_export model out.onnx", ("model",)), ("onnxscript", "mwmae_export model out.onnx", ("model",)), ("onnxruntime", "mwmae_export model out.onnx", ("model",)),
                                     ("pyarrow", embed + " --table", base), ("pyarrow", "mwmae_prepare list.parquet out --workers 1", ()), ("pyarrow", "mwmae_embed list.parquet --model model --out out", ("model",)), ("tensorboard", "mwmae_pretrain --data store --out run --tracker tensorboard", ("store",)), ("wandb", "mwmae_pretrain --data store --out run --tracker wandb", ("store",))):
-        yield Case(f"faults/{' '.join(command.split()[:2])} without {package}", command, then(*names, lambda work: (work / "list.parquet").write_bytes(b"PAR1")), status=2, says=package, inside=without(package), leaves=("!out", "!run") if "--table" not in command and "embed" not in command else ())
+        yield Case(f"faults/{' '.join(command.split()[:2])} without {package}", command, then(*names, lambda work: (work / "list.parquet").write_bytes(b"PAR1")), status=2, says=package, inside=without(package), leaves=("!out", "!run") if "embed" not in command and "prepare" not in command else ())
     yield Case("faults/a mixed folder without pyarrow", embed, then(*base, lambda work: (work / "sounds/list.parquet").write_bytes(b"PAR1")), status=0, inside=without("pyarrow"), leaves=("out/a.wav.npy",))
     for name in ("embed", "prepare", "report", "learn", "pre-train"):
         names, command, _ = WRITERS[name]

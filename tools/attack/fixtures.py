@@ -24,7 +24,7 @@ def import_everything():
         importlib.import_module(f"mwmae.{name}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in ("pyarrow.parquet", "msgpack", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "torch.utils.tensorboard"):
+        for name in (*(f"encodings.{name}" for name in ("ascii", "latin_1", "cp1252", "utf_8_sig", "utf_16", "idna")), "pyarrow.parquet", "msgpack", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "torch.utils.tensorboard"):
             try:
                 importlib.import_module(name)
             except ImportError:
