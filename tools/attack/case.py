@@ -49,7 +49,6 @@ class Case:
     limit: float = 60.0  # seconds
     memory: int = 1536  # MiB
     lines: int | None = None  # most lines on standard error
-    slow: bool = False  # long form only
 
 
 @dataclass
@@ -284,7 +283,7 @@ def try_case(case: Case, kit: Path, folder: Path) -> tuple[list, str]:
         case.make(kit, work)
         before = snapshot(work)
         around = {name: snapshot(folder / name) for name in ("beside", "home")}
-        shared = snapshot(kit) if not case.slow else None
+        shared = snapshot(kit)
         ended = run_commands(case, case.command.strip().splitlines(), work)
         for one in ended:
             complaints += _complaints_about_process(case, one, bool(case.during))
@@ -312,7 +311,7 @@ def try_case(case: Case, kit: Path, folder: Path) -> tuple[list, str]:
                            if was.get(path) != now.get(path) and not f"{name}/{path}/".startswith("home/.cache/")]
         complaints += [f"{path.name} was written outside the folder" for path in folder.iterdir()
                        if path.name not in ("work", "beside", "home", "tmp", "logs")]
-        if shared is not None and snapshot(kit) != shared:
+        if snapshot(kit) != shared:
             complaints.append("the shared fixtures were touched")
     except Exception:
         complaints.append(f"the case itself failed:\n{traceback.format_exc()}")

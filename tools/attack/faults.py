@@ -297,12 +297,12 @@ def _disk_cases():
             kilobytes = int(needs * share) // 4 * 4
             inside = None if can_mount() else small_files(kilobytes // 4)
             yield Case(f"faults/{name} on a disk that is full after {share:.0%}", command, then(*names, disk(kilobytes)), status=3, says="no space left|file too large|cannot allocate", inside=inside, after=make_room, undo=unmount,
-                       then=again_or_on(command), limit=60, slow=name in LENGTHY or number not in ({3} if name not in ("embed steps", "pre-train") else {3, 6}))
+                       then=again_or_on(command), limit=60)
         yield Case(f"faults/{name} on a read-only disk", command, then(*names, disk(64_000), lambda work: _remount(work, "ro")), status=3, says="read-only|permission", inside=None if can_mount() else as_nobody, after=make_room, undo=unmount,
-                   then=command, slow=name in LENGTHY or name in ("classify", "embed a table", "share"))
+                   then=command)
     for name in ("embed", "prepare", "pre-train", "learn", "report"):
         names, command, _ = WRITERS[name]
-        yield Case(f"faults/{name} without permission to write", command.replace("DISK", "locked"), then(*names, for_nobody("locked")), status=3, says="permission", inside=as_nobody, slow=name in ("learn", "report", "pre-train"))
+        yield Case(f"faults/{name} without permission to write", command.replace("DISK", "locked"), then(*names, for_nobody("locked")), status=3, says="permission", inside=as_nobody)
     yield Case("faults/embed where one folder may not be read", "mwmae_embed sounds --model model --out out", then("sounds", "model", for_nobody("sounds/deep")), status=0, inside=as_nobody, after=lambda work: (work / "sounds/deep").chmod(0o777), leaves=("out/a.wav.npy",), changes=("sounds/deep*",))
     yield Case("faults/a model that may not be read", "mwmae_embed sounds --model model --out out", then("sounds", "model", for_nobody(), lambda work: (work / "model/model.safetensors").chmod(0)), status=(2, 3), inside=as_nobody, says="model")
     archive = "mwmae_hear disk --model logmel --grid grid.json --seeds 2 --out out"
@@ -356,15 +356,15 @@ def _kill_cases():
         names, command, _ = WRITERS[name]
         command = command.replace("DISK", ".").replace("./", "")
         for i, delay in enumerate((0.0, 0.02, 0.1, 0.3)):
-            yield Case(f"faults/{name} killed {delay:g} s after its first file", command, then(*names), status=(-9, 0), during=send(signal.SIGKILL, pattern, delay), then=command if name != "pre-train" else "mwmae_pretrain --resume --out out", slow=i > 0 or name in ("convert", "share"))
+            yield Case(f"faults/{name} killed {delay:g} s after its first file", command, then(*names), status=(-9, 0), during=send(signal.SIGKILL, pattern, delay), then=command if name != "pre-train" else "mwmae_pretrain --resume --out out")
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             again = command if name != "pre-train" else "mwmae_pretrain --resume --out out"
-            yield Case(f"faults/{name} ended by {number.name}", command, then(*names), status=(-number, 130, 128 + number, 0), during=send(number, pattern), then=again, lines=6, slow=number != signal.SIGINT or name not in ("embed", "prepare"))
+            yield Case(f"faults/{name} ended by {number.name}", command, then(*names), status=(-number, 130, 128 + number, 0), during=send(number, pattern), then=again, lines=6)
     train = "mwmae_pretrain --data sounds --out out --batch 2 --epochs 60 --save_every 1000 --evaluate_every 1000 --precision fp32"
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         yield Case(f"faults/pre-training saves a checkpoint at {number.name}", train, then("sounds"), status=(130, 128 + number), during=send(number, "out/log.csv", lines=6), check=_steps_of_newest(3), lines=8, says="go on|resume", leaves=("out/checkpoints",))
     yield Case("faults/a worker of prepare is killed", "mwmae_prepare many out --workers 2", then(long_sounds(40, 30)), status=(0, 3), during=kill_worker, then="mwmae_prepare many out --workers 2", limit=90, lines=6)
-    yield Case("faults/a loader of pre-training is killed", "mwmae_pretrain --data sounds --out out --batch 2 --epochs 300 --workers 1 --save_every 20 --precision fp32", then("sounds"), status=(0, 3), during=kill_worker, limit=90, lines=8, slow=True)
+    yield Case("faults/a loader of pre-training is killed", "mwmae_pretrain --data sounds --out out --batch 2 --epochs 300 --workers 1 --save_every 20 --precision fp32", then("sounds"), status=(0, 3), during=kill_worker, limit=90, lines=8)
 
 
 def _other_cases():
@@ -378,36 +378,36 @@ def _other_cases():
     yield Case("faults/the output vanishes", embed, then(*base, long_sounds(30, 2)), status=(0, 3), inside=vanish("out", 5), then=embed)
     yield Case("faults/the store vanishes while it is made", "mwmae_prepare sounds out --workers 1", then("sounds"), status=(0, 3), inside=vanish("out", 4), then="mwmae_prepare sounds out --workers 1")
     for opened in (1, 3, 5):
-        yield Case(f"faults/results vanish after {opened} have been read", "mwmae_report results --out report", then("results"), status=(0, 2), inside=vanish_json("results/second", opened), changes=("results/second*",), lines=8, slow=opened != 3)
+        yield Case(f"faults/results vanish after {opened} have been read", "mwmae_report results --out report", then("results"), status=(0, 2), inside=vanish_json("results/second", opened), changes=("results/second*",), lines=8)
     for name, (names, command, _) in WRITERS.items():
         command = command.replace("DISK/", "")
-        yield Case(f"faults/{name} into a closed pipe", command, then(*names), status=141, inside=closed_pipe, slow=name in LENGTHY or name not in ("embed", "report"))
-        yield Case(f"faults/{name} with its output on a full disk", command, then(*names), status=3, inside=full_output, says="no space", slow=name in LENGTHY or name != "report")
-    yield Case("faults/help into a closed pipe", "mwmae_embed --help", status=(0, 141), inside=closed_pipe, real=True, slow=True)
+        yield Case(f"faults/{name} into a closed pipe", command, then(*names), status=141, inside=closed_pipe)
+        yield Case(f"faults/{name} with its output on a full disk", command, then(*names), status=3, inside=full_output, says="no space")
+    yield Case("faults/help into a closed pipe", "mwmae_embed --help", status=(0, 141), inside=closed_pipe, real=True)
     yield Case("faults/a report without standard output", "mwmae_report results --out report", then("results"), status=0, inside=no_output, real=True, leaves=("report/report.md",))
-    yield Case("faults/embed without standard output", embed, then(*base), status=0, inside=no_output, real=True, leaves=("out/a.wav.npy",), slow=True)
-    yield Case("faults/embed without standard input", embed, then(*base), status=0, inside=no_input, real=True, leaves=("out/a.wav.npy",), slow=True)
+    yield Case("faults/embed without standard output", embed, then(*base), status=0, inside=no_output, real=True, leaves=("out/a.wav.npy",))
+    yield Case("faults/embed without standard input", embed, then(*base), status=0, inside=no_input, real=True, leaves=("out/a.wav.npy",))
     yield Case("faults/embed from a folder that was deleted", embed, then(*base), status=(2, 3), inside=gone_folder)
     for label, value in {"in the future": 7_000_000_000, "at zero": 0, "before 1970": -10**9}.items():
-        yield Case(f"faults/sounds of a time {label}", embed, then(*base, times(value, "sounds", "model")), status=0, then=embed, then_says="0 of them by this run", slow=label == "at zero")
-        yield Case(f"faults/a store of a time {label}", "mwmae_prepare sounds store --workers 1", then("sounds", "store", times(value, "sounds", "store")), status=0, changes=("store/*",), slow=True)
-        yield Case(f"faults/a run of a time {label}", "mwmae_embed sounds --out out", then("sounds", "model", _run_in_runs, times(value, "runs")), status=0, says="runs/001", slow=label != "in the future")
-        yield Case(f"faults/embeddings of a time {label}", embed.replace("out out", "out embeddings"), then(*base, "embeddings", times(value, "embeddings")), status=0, says="6 sounds embedded, 0|0 of them by this run", changes=("embeddings/*",), slow=True)
-        yield Case(f"faults/scores of a time {label}", "mwmae_hear tasks --model model --grid grid.json --seeds 2 --out hear", then("tasks", "model", "grid.json", "hear", times(value, "hear", "tasks")), status=0, changes=("hear/*",), slow=True)
+        yield Case(f"faults/sounds of a time {label}", embed, then(*base, times(value, "sounds", "model")), status=0, then=embed, then_says="0 of them by this run")
+        yield Case(f"faults/a store of a time {label}", "mwmae_prepare sounds store --workers 1", then("sounds", "store", times(value, "sounds", "store")), status=0, changes=("store/*",))
+        yield Case(f"faults/a run of a time {label}", "mwmae_embed sounds --out out", then("sounds", "model", _run_in_runs, times(value, "runs")), status=0, says="runs/001")
+        yield Case(f"faults/embeddings of a time {label}", embed.replace("out out", "out embeddings"), then(*base, "embeddings", times(value, "embeddings")), status=0, says="6 sounds embedded, 0|0 of them by this run", changes=("embeddings/*",))
+        yield Case(f"faults/scores of a time {label}", "mwmae_hear tasks --model model --grid grid.json --seeds 2 --out hear", then("tasks", "model", "grid.json", "hear", times(value, "hear", "tasks")), status=0, changes=("hear/*",))
     for name in ("embed", "prepare", "pre-train", "report"):
         names, command, _ = WRITERS[name]
-        yield Case(f"faults/{name} while the clock goes backwards", command.replace("DISK/", ""), then(*names), status=0, inside=backwards, slow=name != "embed")
+        yield Case(f"faults/{name} while the clock goes backwards", command.replace("DISK/", ""), then(*names), status=0, inside=backwards)
     plain = (("LC_ALL", "C"), ("LANG", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0"))
     yield Case("faults/a report under LC_ALL=C without UTF-8", "mwmae_report results --out report", then("results"), status=0, real=True, environment=plain, leaves=("report/report.md",), says="first")
     yield Case("faults/names under LC_ALL=C without UTF-8", embed, then(*base, lambda work: os.rename(work / "sounds/a.wav", work / "sounds/é🎵.wav")), status=0, real=True, environment=plain, leaves=("out/é🎵.wav.npy",))
-    yield Case("faults/pre-train under LC_ALL=C without UTF-8", "mwmae_pretrain --data store --out run --epochs 1 --batch 4 --model mwmae_nano_8x16 --precision fp32", then("store"), status=0, real=True, environment=plain, limit=120, slow=True)
-    yield Case("faults/learn under LC_ALL=C without UTF-8", "mwmae_finetune labelled --model model --out out", then("labelled", "model", lambda work: os.rename(work / "labelled/low", work / "labelled/tïef")), status=0, real=True, environment=plain, then="mwmae_embed labelled --model out --classify --out named", slow=True)
-    yield Case("faults/score under LC_ALL=C without UTF-8", "mwmae_hear tasks --model logmel --grid grid.json --seeds 2 --out hear", then("tasks", "grid.json"), status=0, real=True, environment=plain, slow=True)
-    yield Case("faults/a Turkish locale", embed, then(*base), status=0, real=True, environment=(("LC_ALL", "tr_TR.UTF-8"),), slow=True)
+    yield Case("faults/pre-train under LC_ALL=C without UTF-8", "mwmae_pretrain --data store --out run --epochs 1 --batch 4 --model mwmae_nano_8x16 --precision fp32", then("store"), status=0, real=True, environment=plain, limit=120)
+    yield Case("faults/learn under LC_ALL=C without UTF-8", "mwmae_finetune labelled --model model --out out", then("labelled", "model", lambda work: os.rename(work / "labelled/low", work / "labelled/tïef")), status=0, real=True, environment=plain, then="mwmae_embed labelled --model out --classify --out named")
+    yield Case("faults/score under LC_ALL=C without UTF-8", "mwmae_hear tasks --model logmel --grid grid.json --seeds 2 --out hear", then("tasks", "grid.json"), status=0, real=True, environment=plain)
+    yield Case("faults/a Turkish locale", embed, then(*base), status=0, real=True, environment=(("LC_ALL", "tr_TR.UTF-8"),))
     for encoding in ("ascii", "latin-1", "cp1252", "utf-16"):
         for name in ("report", "score", "embed"):
             names, command, _ = WRITERS[name]
-            yield Case(f"faults/{name} printed as {encoding}", command.replace("DISK/", ""), then(*names), status=0, environment=(("PYTHONIOENCODING", encoding),), slow=encoding != "ascii")
+            yield Case(f"faults/{name} printed as {encoding}", command.replace("DISK/", ""), then(*names), status=0, environment=(("PYTHONIOENCODING", encoding),))
     for package, command, names in (("msgpack", "mwmae_convert jax out --encoder_heads 3", ("jax",)), ("onnx", "mwmae_export model out.onnx", ("model",)), ("onnxscript", "mwmae_export model out.onnx", ("model",)), ("onnxruntime", "mwmae_export model out.onnx", ("model",)),
                                     ("pyarrow", embed + " --table", base), ("pyarrow", "mwmae_prepare list.parquet out --workers 1", ()), ("pyarrow", "mwmae_embed list.parquet --model model --out out", ("model",)), ("tensorboard", "mwmae_pretrain --data store --out run --tracker tensorboard", ("store",)), ("wandb", "mwmae_pretrain --data store --out run --tracker wandb", ("store",))):
         yield Case(f"faults/{' '.join(command.split()[:2])} without {package}", command, then(*names, lambda work: (work / "list.parquet").write_bytes(b"PAR1")), status=2, says=package, inside=without(package), leaves=("!out", "!run") if "embed" not in command and "prepare" not in command else ())
@@ -415,18 +415,37 @@ def _other_cases():
     for name in ("embed", "prepare", "report", "learn", "pre-train"):
         names, command, _ = WRITERS[name]
         command = command.replace("DISK/", "")
-        yield Case(f"faults/{name} without a home", command, then(*names), status=0, environment=(("HOME", "/nonexistent"),), slow=name != "embed")
-        yield Case(f"faults/{name} without a folder for temporary files", command, then(*names), status=0, environment=(("TMPDIR", "/nonexistent"),), slow=name != "report")
-        yield Case(f"faults/{name} on a terminal of no width", command, then(*names), status=0, environment=(("COLUMNS", "0"),), slow=name != "report")
-        yield Case(f"faults/{name} on a terminal of unknown width", command, then(*names), status=0, environment=(("COLUMNS", "wide"),), slow=name != "report")
-        yield Case(f"faults/{name} with forty open files", command, then(*names), status=(0, 3), inside=few_files(40), slow=name != "embed")
+        yield Case(f"faults/{name} without a home", command, then(*names), status=0, environment=(("HOME", "/nonexistent"),))
+        yield Case(f"faults/{name} without a folder for temporary files", command, then(*names), status=0, environment=(("TMPDIR", "/nonexistent"),))
+        yield Case(f"faults/{name} on a terminal of no width", command, then(*names), status=0, environment=(("COLUMNS", "0"),))
+        yield Case(f"faults/{name} on a terminal of unknown width", command, then(*names), status=0, environment=(("COLUMNS", "wide"),))
+        yield Case(f"faults/{name} with forty open files", command, then(*names), status=(0, 3), inside=few_files(40))
         for more in (20, 100, 300):
-            yield Case(f"faults/{name} with {more} MiB of memory", command, then(*names), status=(0, 3), inside=little_memory(more), slow=True, lines=6)
+            yield Case(f"faults/{name} with {more} MiB of memory", command, then(*names), status=(0, 3), inside=little_memory(more), lines=6)
 
 
 def _run_in_runs(work):
     "Put a run where the commands look for it."
     shutil.copytree(work.parent.parent / "fixtures" / "run", work / "runs" / "001-tiny")
+
+
+QUICK = (
+    "faults/embed on a disk that is full after 40%", "faults/embed steps on a disk that is full after 85%",
+    "faults/embed a table on a disk that is full after 40%", "faults/prepare on a disk that is full after 40%",
+    "faults/pre-train on a disk that is full after 70%", "faults/score on a disk that is full after 40%",
+    "faults/convert on a disk that is full after 40%", "faults/learn on a disk that is full after 40%",
+    "faults/share on a disk that is full after 40%", "faults/report on a disk that is full after 40%", "faults/embed on a read-only disk",
+    "faults/prepare on a read-only disk", "faults/embed without permission to write", "faults/unpack on a full disk",
+    "faults/embed killed 0 s after its first file", "faults/prepare killed 0 s after its first file",
+    "faults/pre-train killed 0 s after its first file", "faults/score killed 0 s after its first file", "faults/embed ended by SIGINT",
+    "faults/pre-training saves a checkpoint at SIGHUP", "faults/a worker of prepare is killed",
+    "faults/sounds vanish while they are embedded", "faults/the output vanishes", "faults/results vanish after 3 have been read",
+    "faults/embed into a closed pipe", "faults/report with its output on a full disk", "faults/sounds of a time in the future",
+    "faults/embed while the clock goes backwards", "faults/a report under LC_ALL=C without UTF-8",
+    "faults/names under LC_ALL=C without UTF-8", "faults/report printed as ascii", "faults/mwmae_convert jax without msgpack",
+    "faults/mwmae_export model without onnx", "faults/mwmae_embed sounds without pyarrow", "faults/a mixed folder without pyarrow",
+    "faults/embed with forty open files",
+)
 
 
 def cases():

@@ -152,6 +152,21 @@ FLAX_BYTES = {"empty": lambda data: b"", "cut": lambda data: data[: len(data) //
               "a list": lambda data: b"\x93\x01\x02\x03", "a map of 2^32 entries": lambda data: b"\xdf\xff\xff\xff\xff", "a text of 2^32 bytes": lambda data: b"\xdb\xff\xff\xff\xff"}
 
 
+QUICK = (
+    "models/a good one", "models/config with a width of a billion", "models/config with a depth of a million",
+    "models/config with a billion frames", "models/config with a text for a width", "models/config with null for a width",
+    "models/config with a number of 401 digits", "models/config that is nested deeply", "models/weights with NaN",
+    "models/weights with infinity", "models/weights with int32", "models/weights with complex64", "models/weights a pickle",
+    "models/weights cut", "models/weights with a header of 2^60 bytes", "models/a pipe for weights",
+    "models/a name on the hub without a network", "models/embed a run with a state without files",
+    "models/embed a run with a state with files in words", "models/embed a run with weights that were cut",
+    "models/resume a run with a state nested deeply", "models/classify with labels that are one label", "models/convert a good one",
+    "models/convert one with empty data", "models/convert one with a scalar leaf", "models/convert one with positions of no axis",
+    "models/convert one with patches of zero", "models/convert bytes cut", "models/share over what is mine",
+    "models/a classifier over what is mine",
+)
+
+
 def cases():
     "All cases of models."
     base = ("sounds", "model")
@@ -159,17 +174,17 @@ def cases():
     for name, changes in CONFIGS.items():
         harmless = name in ("a huge decoder", "a mask ratio of two")
         yield Case(f"models/config with {name}", EMBED, then(*base, config(**changes)), status=(0, 2) if harmless or name == "windows of zero" else 2, says="" if harmless else "config.json|safetensors|model",
-                   limit=20, slow=name in ("no bands", "other frames", "another depth"))
-        yield Case(f"models/analyse a config with {name}", "mwmae_analyze model --data store --out out --clips 1 --formats png", then("store", "model", config(**changes)), status=2, limit=20, slow=True)
+                   limit=20)
+        yield Case(f"models/analyse a config with {name}", "mwmae_analyze model --data store --out out --clips 1 --formats png", then("store", "model", config(**changes)), status=2, limit=20)
     for name, text in TEXTS.items():
         yield Case(f"models/config that is {name}", EMBED, then(*base, config(text=text)), says="config.json", limit=20)
     for name, (change, says) in TENSORS.items():
         yield Case(f"models/weights with {name}", EMBED, then(*base, tensors(change)), status=(0, 2) if "decoder" in name else 2, says="" if "decoder" in name else says, leaves=() if "decoder" in name else ("!out/a.wav.npy",))
-        yield Case(f"models/export weights with {name}", "mwmae_export model shared --format folder", then("model", tensors(change)), status=(0, 2) if "decoder" in name else 2, leaves=() if "decoder" in name else ("!shared",), slow=True)
-        yield Case(f"models/begin with weights with {name}", "mwmae_pretrain --data sounds --init model --model mwmae_tiny_4x16 --out fresh --epochs 1", then(*base, tensors(change)), says="model", leaves=("!fresh/config.json",), slow=True)
+        yield Case(f"models/export weights with {name}", "mwmae_export model shared --format folder", then("model", tensors(change)), status=(0, 2) if "decoder" in name else 2, leaves=() if "decoder" in name else ("!shared",))
+        yield Case(f"models/begin with weights with {name}", "mwmae_pretrain --data sounds --init model --model mwmae_tiny_4x16 --out fresh --epochs 1", then(*base, tensors(change)), says="model", leaves=("!fresh/config.json",))
     for name, change in BLOBS.items():
         yield Case(f"models/weights {name}", EMBED, then(*base, blob(change)), says="safetensors|model", leaves=("!out/a.wav.npy",), limit=20)
-        yield Case(f"models/score with weights {name}", "mwmae_hear tasks --model model --grid grid.json --seeds 2", then("tasks", "model", "grid.json", blob(change)), lines=3, slow=True)
+        yield Case(f"models/score with weights {name}", "mwmae_hear tasks --model model --grid grid.json --seeds 2", then("tasks", "model", "grid.json", blob(change)), lines=3)
     special = {"a pipe": lambda work: os.mkfifo(work / "model/model.safetensors"), "a folder": lambda work: (work / "model/model.safetensors").mkdir(), "a link that leads nowhere": lambda work: (work / "model/model.safetensors").symlink_to("nowhere")}
     for name, act in special.items():
         yield Case(f"models/{name} for weights", EMBED, then(*base, lambda work: (work / "model/model.safetensors").unlink(), act), limit=20)
@@ -180,13 +195,13 @@ def cases():
     yield Case("models/a file for a model", "mwmae_embed sounds --model sounds/a.wav --out out", then("sounds"))
     for name, (file, change) in RUNS.items():
         yield Case(f"models/embed a run with {name}", "mwmae_embed sounds --model run --out out", then("sounds", "run", _newest(file, change)), status=0, says="" if name == "a step in words" else "checkpoint", leaves=("out/a.wav.npy",))
-        yield Case(f"models/resume a run with {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", _newest(file, change)), status=0, changes=("run/*", "stores/*"), says="checkpoint", slow=True)
+        yield Case(f"models/resume a run with {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", _newest(file, change)), status=0, changes=("run/*", "stores/*"), says="checkpoint")
     for name, text in TEXTS.items():
-        yield Case(f"models/resume a run whose settings are {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", config("run", text=text)), says="config.json", limit=20, slow=name > "f")
+        yield Case(f"models/resume a run whose settings are {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", config("run", text=text)), says="config.json", limit=20)
     for name, changes in {"batch in words": dict(batch="4"), "no epochs": dict(epochs=0), "unknown data": dict(data="nowhere"), "another model": dict(model="mae_nano_8x8"), "null for a seed": dict(seed=None), "an unknown setting": dict(x=1)}.items():
-        yield Case(f"models/resume a run with {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", config("run", **changes)), limit=20, slow=True)
+        yield Case(f"models/resume a run with {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", config("run", **changes)), limit=20)
     for name, content in {"that were cut": lambda data: data[:40], "in words": lambda data: b"step,epoch\nx,y,z,a,b,c\n", "of random bytes": lambda data: bytes(range(128, 256)) * 9, "empty": lambda data: b""}.items():
-        yield Case(f"models/resume a run with rows of its log {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", blob(content, "run/log.csv")), status=(0, 2), changes=("run/*", "stores/*"), slow=True)
+        yield Case(f"models/resume a run with rows of its log {name}", "mwmae_pretrain --resume --out run", then("sounds", "run", "stores", blob(content, "run/log.csv")), status=(0, 2), changes=("run/*", "stores/*"))
     for name, text in {"empty": "", "a list": "[]", "one label": '{"labels": ["a"]}', "numbers": '{"labels": [1, 2]}', "a text": '{"labels": "ab"}', "one label twice": '{"labels": ["a", "a"]}', "nested deeply": "[" * 100_000, "three labels": '{"labels": ["a", "b", "c"]}',
                        "an unknown pool": '{"labels": ["high", "low"], "pool": "sum"}', "a label of a million characters": json.dumps({"labels": ["a" * 1_000_000, "b"]}), "labels with control characters": json.dumps({"labels": ["a\x1b[31m\n", "b"]})}.items():
         usable = name in ("a label of a million characters", "labels with control characters")

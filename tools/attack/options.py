@@ -53,6 +53,15 @@ def _zero_kept(name):
     return check
 
 
+QUICK = (
+    "options/mwmae_pretrain weight_decay of 0", "options/mwmae_pretrain warmup of 0", "options/mwmae_pretrain workers of 0",
+    "options/mwmae_pretrain mask_ratio of 0", "options/mwmae_pretrain frames of 0", "options/mwmae_pretrain seed of [10]*",
+    "options/mwmae_pretrain epochs of 10[*][*]400", "options/mwmae_embed batch of *", "options/mwmae_embed device of *",
+    "options/mwmae_hear seeds of 10[*][*]400", "options/mwmae_finetune seed of 10[*][*]400", "options/mwmae_embed sounds of nothing",
+    "options/mwmae_embed out of 5,000 letters", "options/mwmae_report out of nothing", "options/mwmae_prepare clip_seconds of nan",
+)
+
+
 def cases():
     "All options of all commands."
     import sys
@@ -70,6 +79,6 @@ def cases():
                 quick = name == "mwmae_pretrain" and value == "0" and parameter != "seed" or value == "1" + "0" * 400 and name != "mwmae_ablate" or number == 0 and kind is str
                 zero = name == "mwmae_pretrain" and value == "0"
                 yield Case(f"options/{name} {parameter} of {SHOWN.get(value, value)}", _line(name, base | {parameter: value}, positional), put(*fixtures), status=(0, 2, 3) if kind is str else (0, 2), lines=4, limit=60,
-                           check=_zero_kept(parameter) if zero else None, slow=not quick)
-        yield Case(f"options/{name} with one that is not there", f"{name} --nonsense 3", slow=True)
-        yield Case(f"options/{name} with nothing", name, put(*fixtures), status=(0, 2), slow=True) if name not in ("mwmae_pretrain", "mwmae_hear") else Case(f"options/{name} help", f"{name} --help", status=0, says="usage", slow=True)
+                           check=_zero_kept(parameter) if zero else None)
+        yield Case(f"options/{name} with one that is not there", f"{name} --nonsense 3")
+        yield Case(f"options/{name} with nothing", name, put(*fixtures), status=(0, 2)) if name not in ("mwmae_pretrain", "mwmae_hear") else Case(f"options/{name} help", f"{name} --help", status=0, says="usage")

@@ -64,13 +64,19 @@ def _log_of(path):
         return f"{path.name}: the steps in the log are {steps}"
 
 
+QUICK = (
+    "pairs/embed twice", "pairs/embed a table twice", "pairs/prepare twice", "pairs/pre-train twice", "pairs/score twice",
+    "pairs/convert twice", "pairs/embed and prepare", "pairs/two runs choose their folders", "pairs/a run is resumed twice",
+)
+
+
 def cases():
     "All pairs."
     for (first, names, one), (second, others, two) in itertools.combinations_with_replacement(_commands(), 2):
         same = first == second
         again = one if same and first != "pre-train" else ""
         yield Case(f"pairs/{first} twice" if same else f"pairs/{first} and {second}", f"{one}\n{two}", then(*{*names, *others}), status=0, any_order=True, lines=3, then=again,
-                   check=CHECKS.get(first) if same else None, limit=90, slow=not same or first in LENGTHY or first in ("share", "report", "classify"))
+                   check=CHECKS.get(first) if same else None, limit=90)
     train = "mwmae_pretrain --data store --batch 4 --epochs 3 --precision fp32"
     yield Case("pairs/two runs choose their folders", f"{train} --seed 1\n{train} --seed 2", then("store"), status=0, check=_numbered, limit=90)
     resume = "mwmae_pretrain --resume --out run"
@@ -78,8 +84,8 @@ def cases():
     score = "mwmae_hear tasks --model MODEL --grid grid.json --seeds 2 --out hear"
     yield Case("pairs/two models are scored", score.replace("MODEL", "logmel") + "\n" + score.replace("MODEL", "model"), then("tasks", "model", "grid.json"), status=0, limit=90, then="mwmae_report hear/results")
     yield Case("pairs/two models are scored on one archive", score.replace("MODEL", "logmel") + "\n" + score.replace("MODEL", "model"), then("tasks", "model", "grid.json", _archive), status=(0, 2), any_order=True, lines=3, limit=90, then=score.replace("MODEL", "logmel"))
-    yield Case("pairs/four of one kind", "\n".join(["mwmae_embed sounds --model model --out shared"] * 4), then("sounds", "model"), status=0, any_order=True, lines=3, check=CHECKS["embed"], then="mwmae_embed sounds --model model --out shared", limit=90, slow=True)
-    yield Case("pairs/a store is read while it is brought up to date", "mwmae_prepare sounds store --workers 1\nmwmae_pretrain --data store --out run --epochs 2 --batch 4 --precision fp32", then("sounds", "store"), status=(0, 2), any_order=True, changes=("store/*",), lines=3, limit=90, slow=True)
+    yield Case("pairs/four of one kind", "\n".join(["mwmae_embed sounds --model model --out shared"] * 4), then("sounds", "model"), status=0, any_order=True, lines=3, check=CHECKS["embed"], then="mwmae_embed sounds --model model --out shared", limit=90)
+    yield Case("pairs/a store is read while it is brought up to date", "mwmae_prepare sounds store --workers 1\nmwmae_pretrain --data store --out run --epochs 2 --batch 4 --precision fp32", then("sounds", "store"), status=(0, 2), any_order=True, changes=("store/*",), lines=3, limit=90)
     yield Case("pairs/two pre-train on one folder of sounds", "\n".join(f"mwmae_pretrain --data sounds --out runs/{i} --epochs 1 --batch 4 --precision fp32" for i in "ab"), then("sounds"), status=(0, 2), any_order=True, lines=3, limit=90,
                check=lambda work: next((c for path in (work / "runs").glob("[ab]/log.csv") if (c := _log_of_short(path))), None))
 

@@ -27,12 +27,17 @@ SUBJECTS = (archives, tables, models, results, sounds, tasks, faults, pairs, opt
 
 
 def all_cases(quick: bool) -> list[Case]:
-    "The cases of all subjects."
-    cases = [case for subject in SUBJECTS for case in subject.cases() if not (quick and case.slow)]
+    "The cases of all subjects, or those that the subjects name for the quick form."
+    cases = [case for subject in SUBJECTS for case in subject.cases()]
     names = [case.name for case in cases]
     if twice := {name for name in names if names.count(name) > 1}:
         sys.exit(f"two cases have one name: {', '.join(sorted(twice))}")
-    return cases
+    if not quick:
+        return cases
+    patterns = [pattern for subject in SUBJECTS for pattern in subject.QUICK]
+    if idle := [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]:
+        sys.exit(f"no case is called {', '.join(idle)}")
+    return [case for case in cases if any(fnmatch.fnmatchcase(case.name, pattern) for pattern in patterns)]
 
 
 def serve(cases, kit, folder, jobs, done):

@@ -136,6 +136,18 @@ def _spoil_task(change, source):
     return lambda work: (work / "tasks/tiny-v1-full/16000/train/train1.wav").write_bytes(change((work / "sounds" / source).read_bytes()))
 
 
+QUICK = (
+    "sounds/embed an OGG that claims 2^50 samples", "sounds/prepare an OGG that claims 2^50 samples",
+    "sounds/embed a FLAC that claims 2^36 samples", "sounds/prepare a FLAC that claims 2^36 samples",
+    "sounds/prepare a FLAC that claims no samples", "sounds/embed a WAV that claims 4 GB", "sounds/embed a file cut in half",
+    "sounds/embed an empty file", "sounds/embed NaN", "sounds/embed samples of 1e300", "sounds/learn from a FLAC cut in half",
+    "sounds/embed a name of 244 bytes", "sounds/embed a name that is not UTF-8", "sounds/embed the steps of a name of 244 bytes",
+    "sounds/embed a name with a line break", "sounds/prepare a name that is not UTF-8", "sounds/embed a pipe",
+    "sounds/prepare a link to a device", "sounds/pre-train on what lies", "sounds/none at all", "sounds/a store where something else is",
+    "sounds/a store whose state is nested deeply", "sounds/pre-train on a store with clips.npy cut",
+)
+
+
 def cases():
     "All cases of sounds."
     base = ("sounds", "model")
@@ -143,26 +155,26 @@ def cases():
         suffix = SUFFIX.get(name, os.path.splitext(source)[1])
         made = then(*base, beside(f"bad{suffix}", change, source))
         yield Case(f"sounds/embed {name}", EMBED, made, status=0, leaves=("out/good.wav.npy",), limit=30, memory=1200, check=None if usable else _read_only_once(f"bad{suffix}"))
-        yield Case(f"sounds/prepare {name}", PREPARE, made, status=0, leaves=("out/store.json",), limit=30, memory=1200, slow="claims" not in name and name > "b")
-        yield Case(f"sounds/embed the steps of {name}", EMBED + " --timestamps", made, status=0, leaves=("out/good.wav.npy",), limit=30, memory=1200, slow=True)
-        yield Case(f"sounds/learn from {name}", "mwmae_finetune labelled --model model --out out", then("labelled", *base, _spoil_label(change, source, suffix)), status=0, leaves=("out/labels.json",), limit=30, memory=1300, slow=True)
-        yield Case(f"sounds/score {name}", "mwmae_hear tasks --model logmel --grid grid.json --seeds 2", then("tasks", "grid.json", *base, _spoil_task(change, source)), status=(0, 2), limit=30, memory=1300, lines=3, slow=True)
+        yield Case(f"sounds/prepare {name}", PREPARE, made, status=0, leaves=("out/store.json",), limit=30, memory=1200)
+        yield Case(f"sounds/embed the steps of {name}", EMBED + " --timestamps", made, status=0, leaves=("out/good.wav.npy",), limit=30, memory=1200)
+        yield Case(f"sounds/learn from {name}", "mwmae_finetune labelled --model model --out out", then("labelled", *base, _spoil_label(change, source, suffix)), status=0, leaves=("out/labels.json",), limit=30, memory=1300)
+        yield Case(f"sounds/score {name}", "mwmae_hear tasks --model logmel --grid grid.json --seeds 2", then("tasks", "grid.json", *base, _spoil_task(change, source)), status=(0, 2), limit=30, memory=1300, lines=3)
     for name, file in NAMES.items():
         made = then(*base, beside(file, lambda data: data, "d.wav"))
         yield Case(f"sounds/embed a name {name}", EMBED, made, status=0, check=_all_there(2) if "255" not in name else None, leaves=("out/good.wav.npy",))
-        yield Case(f"sounds/embed the steps of a name {name}", EMBED + " --timestamps", made, status=(0, 2) if name == "like times" else 0, leaves=() if name == "like times" else ("out/good.wav.npy",), slow=True)
-        yield Case(f"sounds/a table of a name {name}", EMBED + " --table", made, status=0, leaves=("out/embeddings.parquet",), slow=True)
-        yield Case(f"sounds/prepare a name {name}", PREPARE, made, status=0, leaves=("out/store.json",), slow=True)
-        yield Case(f"sounds/classify a name {name}", "mwmae_embed mixed --model classifier --classify --out out", then("sounds", "classifier", beside(file, lambda data: data, "d.wav")), status=0, leaves=("out/classes.csv",), slow=True)
+        yield Case(f"sounds/embed the steps of a name {name}", EMBED + " --timestamps", made, status=(0, 2) if name == "like times" else 0, leaves=() if name == "like times" else ("out/good.wav.npy",))
+        yield Case(f"sounds/a table of a name {name}", EMBED + " --table", made, status=0, leaves=("out/embeddings.parquet",))
+        yield Case(f"sounds/prepare a name {name}", PREPARE, made, status=0, leaves=("out/store.json",))
+        yield Case(f"sounds/classify a name {name}", "mwmae_embed mixed --model classifier --classify --out out", then("sounds", "classifier", beside(file, lambda data: data, "d.wav")), status=0, leaves=("out/classes.csv",))
     acts = {"a pipe": os.mkfifo, "a folder": os.mkdir, "a link to itself": lambda path: path.symlink_to("bad.wav"), "a link that leads nowhere": lambda path: path.symlink_to("nowhere"), "a link to a device": lambda path: path.symlink_to("/dev/zero"),
             "a link to the folder above": lambda path: path.symlink_to(".."), "a file that may not be read": lambda path: (path.write_bytes(b"x"), path.chmod(0))}
     for name, act in acts.items():
         for verb, command in {"embed": EMBED, "prepare": PREPARE}.items():
             yield Case(f"sounds/{verb} {name}", command, then(*base, special(act)), status=0, limit=20, leaves=("out/good.wav.npy" if verb == "embed" else "out/store.json",))
-        yield Case(f"sounds/embed nothing but {name}", "mwmae_embed mixed/bad.wav --model model --out out", then(*base, special(act)), status=(0, 2), limit=20, slow=True)
+        yield Case(f"sounds/embed nothing but {name}", "mwmae_embed mixed/bad.wav --model model --out out", then(*base, special(act)), status=(0, 2), limit=20)
     yield Case("sounds/pre-train on what lies", "mwmae_pretrain --data mixed --out run --batch 4 --epochs 1", then(*base, beside("bad.ogg", lying_ogg(1 << 50), "c.ogg")), status=0, limit=60)
-    yield Case("sounds/pre-train from files that lie", "mwmae_pretrain --data mixed --from_files --out run --batch 4 --epochs 1", then(*base, beside("bad.flac", lying_flac((1 << 36) - 1), "b.flac")), status=0, limit=60, slow=True)
-    yield Case("sounds/analyse what lies", "mwmae_analyze model --data mixed --out out --clips 1 --formats png", then(*base, beside("bad.ogg", lying_ogg(1 << 50), "c.ogg")), status=0, limit=90, slow=True)
+    yield Case("sounds/pre-train from files that lie", "mwmae_pretrain --data mixed --from_files --out run --batch 4 --epochs 1", then(*base, beside("bad.flac", lying_flac((1 << 36) - 1), "b.flac")), status=0, limit=60)
+    yield Case("sounds/analyse what lies", "mwmae_analyze model --data mixed --out out --clips 1 --formats png", then(*base, beside("bad.ogg", lying_ogg(1 << 50), "c.ogg")), status=0, limit=90)
     yield Case("sounds/none at all", "mwmae_embed empty --model model --out out", then("model", lambda work: (work / "empty").mkdir()))
     yield Case("sounds/a folder that is not there", "mwmae_embed nowhere --model model --out out", then("model"), says="nowhere")
     yield Case("sounds/one folder twice", "mwmae_embed sounds sounds --model model --out out", then(*base), status=(0, 2))
@@ -171,8 +183,8 @@ def cases():
     yield Case("sounds/a store where something else is", "mwmae_prepare sounds labelled --workers 1", then("sounds", "labelled"), says="labelled")
     for name, content in {"empty": b"", "a list": b"[]", "nested deeply": b"[" * 100_000, "of counts in words": b'{"clips": "six"}', "of huge counts": b'{"clips": 1e400}'}.items():
         yield Case(f"sounds/a store whose state is {name}", "mwmae_prepare sounds store --workers 1", then("sounds", "store", lambda work, content=content: (work / "store/store.json").write_bytes(content)), changes=("store/*",), limit=20)
-        yield Case(f"sounds/pre-train on a store whose state is {name}", "mwmae_pretrain --data store --out run --epochs 1", then("store", lambda work, content=content: (work / "store/store.json").write_bytes(content)), limit=20, slow=True)
+        yield Case(f"sounds/pre-train on a store whose state is {name}", "mwmae_pretrain --data store --out run --epochs 1", then("store", lambda work, content=content: (work / "store/store.json").write_bytes(content)), limit=20)
     for name in ("clips.npy", "sources.npy", "names.npy", "spectrograms-00000.npy"):
         for how, change in {"cut": lambda data: data[: len(data) // 2], "empty": lambda data: b"", "of text": lambda data: b"no array" * 50, "a pickle": lambda data: b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117) + b"\ncposix\nsystem\n(S'touch evil'\ntR."}.items():
             yield Case(f"sounds/pre-train on a store with {name} {how}", "mwmae_pretrain --data store --out run --epochs 1 --batch 4", then("store", lambda work, name=name, change=change: (work / "store" / name).write_bytes(change((work / "store" / name).read_bytes()))),
-                       status=2, limit=30, leaves=("!evil",), slow=how != "cut")
+                       status=2, limit=30, leaves=("!evil",))
