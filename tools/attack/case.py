@@ -1,4 +1,5 @@
 "What a case is, and how one is run: in a process of its own, in a folder of its own, with a look at everything afterwards."
+
 import contextlib
 import fnmatch
 import hashlib
@@ -29,8 +30,9 @@ LONGEST = 2_000  # characters of such a line
 @dataclass(frozen=True)
 class Case:
     "One thing that is tried. Commands run in the folder `work`; beside it lie `beside` and `home`, which nobody may touch."
+
     name: str  # subject/what it does
-    command: str  # as one types it; several, one a line, are started at the same moment
+    command: str  # as one types it; several, with ` &` at the ends of lines, start at the same moment
     make: Callable = lambda kit, work: None  # prepares `work`; given the fixtures and the folder
     status: tuple | int = REFUSED  # exit statuses that are right, of each command
     says: str = ""  # regular expression that must be found in what is printed
@@ -54,6 +56,7 @@ class Case:
 @dataclass
 class Ended:
     "What became of a process."
+
     command: str
     status: int  # negative: the signal that killed it; -99: it had to be stopped
     out: str
@@ -83,8 +86,16 @@ def command_function(name):
 def _settings(case, work):
     "The environment of a case."
     folder = work.parent
-    fixed = {"HOME": folder / "home", "TMPDIR": folder / "tmp", "PYTHONPATH": ROOT, "OMP_NUM_THREADS": 1, "HF_HUB_OFFLINE": 1,
-             "COLUMNS": 120, "CUDA_VISIBLE_DEVICES": "", "MPLCONFIGDIR": folder.parent / "matplotlib"}
+    fixed = {
+        "HOME": folder / "home",
+        "TMPDIR": folder / "tmp",
+        "PYTHONPATH": ROOT,
+        "OMP_NUM_THREADS": 1,
+        "HF_HUB_OFFLINE": 1,
+        "COLUMNS": 120,
+        "CUDA_VISIBLE_DEVICES": "",
+        "MPLCONFIGDIR": folder.parent / "matplotlib",
+    }
     return {name: str(value) for name, value in fixed.items()} | dict(case.environment)
 
 
@@ -98,7 +109,9 @@ def _call(case, words, work):
         encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
         sys.stdin = open(os.devnull, encoding="utf-8")
         sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), encoding=encoding)
-        sys.stderr = io.TextIOWrapper(open(2, "wb", closefd=False), encoding=encoding, errors="backslashreplace", line_buffering=True)
+        sys.stderr = io.TextIOWrapper(
+            open(2, "wb", closefd=False), encoding=encoding, errors="backslashreplace", line_buffering=True
+        )
         from mwmae.commands import run_at_command_line
 
         sys.argv = words
@@ -126,10 +139,20 @@ def _start(case, command, work, log):
     words = shlex.split(command)
     if case.real:
         script = shutil.which(words[0], path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTHON"))} | _settings(case, work)
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTHON"))
+        } | _settings(case, work)
         with open(f"{log}.out", "wb") as out, open(f"{log}.err", "wb") as err:
-            return subprocess.Popen([script, *words[1:]], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                    start_new_session=True, preexec_fn=case.inside).pid
+            return subprocess.Popen(
+                [script, *words[1:]],
+                cwd=work,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=case.inside,
+            ).pid
     sys.stdout.flush()
     sys.stderr.flush()
     process = os.fork()
@@ -171,7 +194,10 @@ def run_commands(case, commands, work):
     processes = [_start(case, command, work, log) for command, log in zip(commands, logs)]
     results = _wait(case, processes, work)
     read = lambda path: Path(path).read_bytes().decode("utf-8", "backslashreplace") if os.path.exists(path) else ""
-    return [Ended(command, *result[:1], read(f"{log}.out"), read(f"{log}.err"), result[1]) for command, log, result in zip(commands, logs, results)]
+    return [
+        Ended(command, *result[:1], read(f"{log}.out"), read(f"{log}.err"), result[1])
+        for command, log, result in zip(commands, logs, results)
+    ]
 
 
 # --- looking at what is there --------------------------------------------------------------------------------------------
@@ -187,7 +213,11 @@ def snapshot(folder: Path) -> dict:
                 mode = os.lstat(path).st_mode
                 if stat.S_ISREG(mode):
                     with open(path, "rb") as file:
-                        value = hashlib.file_digest(file, "blake2b").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.blake2b(file.read()).hexdigest()
+                        value = (
+                            hashlib.file_digest(file, "blake2b").hexdigest()
+                            if hasattr(hashlib, "file_digest")
+                            else hashlib.blake2b(file.read()).hexdigest()
+                        )
                 else:
                     value = os.readlink(path) if stat.S_ISLNK(mode) else stat.S_IFMT(mode)
             except OSError as error:
@@ -227,10 +257,15 @@ def _complaints_about_files(case, work, before, after, whole):
             yield f"{name} was there before and is {'changed' if name in after else 'gone'}"
     fresh = [name for name, value in after.items() if before.get(name) != value]
     for name in fresh:
-        if not (case.during or len(case.command.splitlines()) > 1) and re.search(r"\.(tmp|old)(/|$)", name):
+        if not (case.during or " &\n" in case.command) and re.search(r"\.(tmp|old)(/|$)", name):
             yield f"{name} was left behind"
         path = work / name
-        if path.suffix in (".npy", ".safetensors", ".parquet") and path.is_file() and path.stat().st_size and "/." not in f"/{name}":
+        if (
+            path.suffix in (".npy", ".safetensors", ".parquet")
+            and path.is_file()
+            and path.stat().st_size
+            and "/." not in f"/{name}"
+        ):
             try:
                 if _not_finite(path):
                     yield f"{name} holds NaN or infinity"
@@ -284,7 +319,7 @@ def try_case(case: Case, kit: Path, folder: Path) -> tuple[list, str]:
         before = snapshot(work)
         around = {name: snapshot(folder / name) for name in ("beside", "home")}
         shared = snapshot(kit)
-        ended = run_commands(case, case.command.strip().splitlines(), work)
+        ended = run_commands(case, case.command.split(" &\n"), work)
         for one in ended:
             complaints += _complaints_about_process(case, one, bool(case.during))
         if case.any_order and all(one.status for one in ended):
@@ -307,10 +342,16 @@ def try_case(case: Case, kit: Path, folder: Path) -> tuple[list, str]:
             complaints.append(complaint)
         for name, was in around.items():
             now = snapshot(folder / name)
-            complaints += [f"{name}/{path} was touched" for path in was.keys() | now.keys()
-                           if was.get(path) != now.get(path) and not f"{name}/{path}/".startswith("home/.cache/")]
-        complaints += [f"{path.name} was written outside the folder" for path in folder.iterdir()
-                       if path.name not in ("work", "beside", "home", "tmp", "logs")]
+            complaints += [
+                f"{name}/{path} was touched"
+                for path in was.keys() | now.keys()
+                if was.get(path) != now.get(path) and not f"{name}/{path}/".startswith("home/.cache/")
+            ]
+        complaints += [
+            f"{path.name} was written outside the folder"
+            for path in folder.iterdir()
+            if path.name not in ("work", "beside", "home", "tmp", "logs")
+        ]
         if snapshot(kit) != shared:
             complaints.append("the shared fixtures were touched")
     except Exception:

@@ -1,4 +1,5 @@
 "Small things that cases start from, made once: a model, sounds, a task and its embeddings, results, a run, a published checkpoint."
+
 import csv
 import json
 import shutil
@@ -8,8 +9,25 @@ from pathlib import Path
 from .case import Case, run_commands
 
 NANO = (48, 2, 3)  # width, depth and heads that the smallest encoder has here, so that training takes a second
-IMPORTS = ("ablations", "analysis", "audio", "checkpoint", "commands", "corpus", "embed", "export", "files", "finetune", "model", "pretrain",
-           "probe", "quick", "report", "sounds", "tasks")
+IMPORTS = (
+    "ablations",
+    "analysis",
+    "audio",
+    "checkpoint",
+    "commands",
+    "corpus",
+    "embed",
+    "export",
+    "files",
+    "finetune",
+    "model",
+    "pretrain",
+    "probe",
+    "quick",
+    "report",
+    "sounds",
+    "tasks",
+)
 
 
 def import_everything():
@@ -24,7 +42,14 @@ def import_everything():
         importlib.import_module(f"mwmae.{name}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in (*(f"encodings.{name}" for name in ("ascii", "latin_1", "cp1252", "utf_8_sig", "utf_16", "idna")), "pyarrow.parquet", "msgpack", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "torch.utils.tensorboard"):
+        for name in (
+            *(f"encodings.{name}" for name in ("ascii", "latin_1", "cp1252", "utf_8_sig", "utf_16", "idna")),
+            "pyarrow.parquet",
+            "msgpack",
+            "matplotlib.backends.backend_agg",
+            "matplotlib.backends.backend_svg",
+            "torch.utils.tensorboard",
+        ):
             try:
                 importlib.import_module(name)
             except ImportError:
@@ -37,7 +62,10 @@ def tiny_config(**changes):
     "The shape of the smallest model."
     from mwmae.model import model_config
 
-    return model_config("mwmae_tiny_4x16", **{"encoder_width": 48, "encoder_depth": 2, "decoder_width": 32, "decoder_depth": 1, **changes})
+    return model_config(
+        "mwmae_tiny_4x16",
+        **{"encoder_width": 48, "encoder_depth": 2, "decoder_width": 32, "decoder_depth": 1, **changes},
+    )
 
 
 def _tone(seconds, pitch, rate=16_000, level=0.3):
@@ -75,9 +103,19 @@ def make_task(folder: Path, name: str = "tiny", **changes):
     from mwmae.audio import SAMPLE_RATE
     from mwmae.tasks import wav_bytes
 
-    metadata = {"task_name": name, "version": "v1", "mode": "full", "embedding_type": "scene", "prediction_type": "multiclass",
-                "split_mode": "trainvaltest", "splits": ["train", "valid", "test"], "sample_duration": 0.5, "evaluation": ["top1_acc"],
-                "use_scoring_for_early_stopping": True, "evaluation_params": {}} | changes
+    metadata = {
+        "task_name": name,
+        "version": "v1",
+        "mode": "full",
+        "embedding_type": "scene",
+        "prediction_type": "multiclass",
+        "split_mode": "trainvaltest",
+        "splits": ["train", "valid", "test"],
+        "sample_duration": 0.5,
+        "evaluation": ["top1_acc"],
+        "use_scoring_for_early_stopping": True,
+        "evaluation_params": {},
+    } | changes
     folder.mkdir(parents=True)
     (folder / "task_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
     with open(folder / "labelvocabulary.csv", "w", newline="", encoding="utf-8") as file:
@@ -87,7 +125,9 @@ def make_task(folder: Path, name: str = "tiny", **changes):
         (folder / str(SAMPLE_RATE) / split).mkdir(parents=True)
         for i in range(4):
             pitch = (2000, 200)[i % 2] * (1 + (i + 4 * number) / 20)
-            (folder / str(SAMPLE_RATE) / split / f"{split}{i}.wav").write_bytes(wav_bytes(_tone(0.5, pitch), SAMPLE_RATE))
+            (folder / str(SAMPLE_RATE) / split / f"{split}{i}.wav").write_bytes(
+                wav_bytes(_tone(0.5, pitch), SAMPLE_RATE)
+            )
             truth[f"{split}{i}.wav"] = [("high", "low")[i % 2]]
         (folder / f"{split}.json").write_text(json.dumps(truth), encoding="utf-8")
 
@@ -123,9 +163,16 @@ def published_tree() -> dict:
     config = tiny_config(decoder_depth=2, decoder_heads=8, windows=[2, 5, 10, 25, 50, 125, 250, 250])
     state, tree = MaskedAutoencoder(config).state_dict(), {}
     kinds = lambda layer: ("scale" if "orm" in layer else "kernel", "bias")
-    paths = [f"{layer}/{kind}" for layer in ("encoder_norm", "decoder_norm", "decoder_embed", "decoder_pred", "patch_embed/proj") for kind in kinds(layer)]
+    paths = [
+        f"{layer}/{kind}"
+        for layer in ("encoder_norm", "decoder_norm", "decoder_embed", "decoder_pred", "patch_embed/proj")
+        for kind in kinds(layer)
+    ]
     for i in range(2):
-        for side, attention in (("encoder", ("Attention_0/Dense_0", "Attention_0/Dense_1")), ("decoder", ("wmha_block/qkv", "wmha_block/proj"))):
+        for side, attention in (
+            ("encoder", ("Attention_0/Dense_0", "Attention_0/Dense_1")),
+            ("decoder", ("wmha_block/qkv", "wmha_block/proj")),
+        ):
             for layer in ("LayerNorm_0", "LayerNorm_1", "Mlp_0/Dense_0", "Mlp_0/Dense_1", *attention):
                 paths += [f"{side}_block_{i:02d}/{layer}/{kind}" for kind in kinds(layer)]
     for path in [*paths, "pos_embed", "decoder_pos_embed", "mask_token"]:
@@ -141,8 +188,13 @@ def published_tree() -> dict:
     return tree
 
 
-ARGUMENTS = {"img_size": [200, 80], "patch_size": [4, 16], "decoder_num_heads": 8, "window_sizes": 0,
-             "decoder_window_sizes": [2, 5, 10, 25, 50, 125, 0, 0]}
+ARGUMENTS = {
+    "img_size": [200, 80],
+    "patch_size": [4, 16],
+    "decoder_num_heads": 8,
+    "window_sizes": 0,
+    "decoder_window_sizes": [2, 5, 10, 25, 50, 125, 0, 0],
+}
 
 
 def make_published(folder: Path, tree=None, arguments=None, leaves=None):
@@ -150,22 +202,39 @@ def make_published(folder: Path, tree=None, arguments=None, leaves=None):
     import msgpack
 
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"model": {"model_args": ARGUMENTS | (arguments or {})}}), encoding="utf-8")
-    (folder / "checkpoint_7").write_bytes(msgpack.packb({"params": _packed(tree or published_tree()) | (leaves or {}), "step": 7}))
+    (folder / "config.json").write_text(
+        json.dumps({"model": {"model_args": ARGUMENTS | (arguments or {})}}), encoding="utf-8"
+    )
+    (folder / "checkpoint_7").write_bytes(
+        msgpack.packb({"params": _packed(tree or published_tree()) | (leaves or {}), "step": 7})
+    )
 
 
 def kit_result(scores=(0.5, 0.25, 0.75)):
     "The content of a result file of hear-eval-kit."
     point = {"hidden_layers": 1, "lr": 1e-3, "dropout": 0.1, "initialization": "<function xavier_normal_ at 0x7f>"}
-    folds = {f"fold{i:02d}": {"test_score": s, "test_loss": 1.0, "test_top1_acc": s, "time_in_min": 0.1} for i, s in enumerate(scores)}
+    folds = {
+        f"fold{i:02d}": {"test_score": s, "test_loss": 1.0, "test_top1_acc": s, "time_in_min": 0.1}
+        for i, s in enumerate(scores)
+    }
     return {"hparams": point, **folds, "aggregated_scores": {"test_score_mean": 0.5}}
 
 
 def own_result(model="m", task="tiny-v1-full", test=(0.5, 0.6, 0.7), **changes):
     "The content of a result file of mwmae_hear."
     test = list(test)
-    return {"model": model, "task": task, "grid": "paper", "score": "top1_acc", "seeds": [*range(len(test))], "test": test, "scores": {"top1_acc": test},
-            "folds": [[value] for value in test], "chosen": [{"hidden_layers": 1} for _ in test], "seconds": 1.0} | changes
+    return {
+        "model": model,
+        "task": task,
+        "grid": "paper",
+        "score": "top1_acc",
+        "seeds": [*range(len(test))],
+        "test": test,
+        "scores": {"top1_acc": test},
+        "folds": [[value] for value in test],
+        "chosen": [{"hidden_layers": 1} for _ in test],
+        "seconds": 1.0,
+    } | changes
 
 
 def make_results(folder: Path):
@@ -174,9 +243,13 @@ def make_results(folder: Path):
         for task in ("tiny-v1-full", "other-v1-full"):
             (folder / model / task).mkdir(parents=True)
             values = [0.5 + shift + 0.01 * i for i in range(3)]
-            (folder / model / task / "paper.json").write_text(json.dumps(own_result(model, task, values)), encoding="utf-8")
+            (folder / model / task / "paper.json").write_text(
+                json.dumps(own_result(model, task, values)), encoding="utf-8"
+            )
     (folder / "kitmodel" / "tiny-v1-full").mkdir(parents=True)
-    (folder / "kitmodel" / "tiny-v1-full" / "test.predicted-scores.json").write_text(json.dumps(kit_result()), encoding="utf-8")
+    (folder / "kitmodel" / "tiny-v1-full" / "test.predicted-scores.json").write_text(
+        json.dumps(kit_result()), encoding="utf-8"
+    )
 
 
 GRID = [{"epochs": 4, "validate_every": 2, "hidden_dim": 8, "batch": 8, "patience": 1}]
@@ -226,18 +299,22 @@ def make_by_commands(kit: Path):
 
 def put(*names: str):
     "A `make` that copies fixtures into the folder."
+
     def make(kit, work):
         for name in names:
             source = kit / name
             target = work / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, target, symlinks=True) if source.is_dir() else shutil.copy(source, target)
+
     return make
 
 
 def then(*steps):
     "A `make` of several steps; names are fixtures to copy, functions get the folder."
+
     def make(kit, work):
         for step in steps:
             put(step)(kit, work) if isinstance(step, str) else step(work)
+
     return make

@@ -2,6 +2,7 @@
 
 A value is taken or refused; a zero that is given is never the default.
 """
+
 import inspect
 import json
 
@@ -15,14 +16,39 @@ BASES = {  # a command that succeeds, with the values of some parameters, and th
     "mwmae_embed": (dict(sounds="sounds", model="model", out="out"), ("sounds", "model")),
     "mwmae_export": (dict(model="model", out="out", format="folder"), ("model",)),
     "mwmae_finetune": (dict(sounds="labelled", model="model", out="out", epochs="1"), ("labelled", "model")),
-    "mwmae_hear": (dict(tasks_dir="tasks", model="logmel", grid="grid.json", seeds="2", out="out"), ("tasks", "grid.json")),
+    "mwmae_hear": (
+        dict(tasks_dir="tasks", model="logmel", grid="grid.json", seeds="2", out="out"),
+        ("tasks", "grid.json"),
+    ),
     "mwmae_prepare": (dict(source="sounds", store="out", workers="1"), ("sounds",)),
     "mwmae_pretrain": (dict(data="store", out="run", epochs="1", batch="4", precision="fp32"), ("store",)),
     "mwmae_report": (dict(paths="results", out="out"), ("results",)),
 }
 NUMBERS = ("0", "-1", "nan", "inf", "1e400", "1" + "0" * 400, "1" + "0" * 5000, "0x10", "1_000", "١", "3.0", "1e-400")
-TEXTS = ("", "None", "null", "n" * 5000, "../../beside", "a\nb\x1b[31m", "\udcff", "-1", "é🎵", "%s%n", "/dev/null", ".", "..", "/")
-SHOWN = {"1" + "0" * 400: "10**400", "1" + "0" * 5000: "10**5000", "n" * 5000: "5,000 letters", "": "nothing", "a\nb\x1b[31m": "control characters", "\udcff": "a byte that is not UTF-8"}
+TEXTS = (
+    "",
+    "None",
+    "null",
+    "n" * 5000,
+    "../../beside",
+    "a\nb\x1b[31m",
+    "\udcff",
+    "-1",
+    "é🎵",
+    "%s%n",
+    "/dev/null",
+    ".",
+    "..",
+    "/",
+)
+SHOWN = {
+    "1" + "0" * 400: "10**400",
+    "1" + "0" * 5000: "10**5000",
+    "n" * 5000: "5,000 letters",
+    "": "nothing",
+    "a\nb\x1b[31m": "control characters",
+    "\udcff": "a byte that is not UTF-8",
+}
 
 
 def _parameters(name):
@@ -41,24 +67,43 @@ def _line(name, given, positional):
     import shlex
 
     words = [shlex.quote(given[key]) for key in positional if key in given]
-    return " ".join([name, *[f"--{key}={shlex.quote(value)}" for key, value in given.items() if key not in positional], "--" if any(w.startswith("-") for w in words) else "", *words])
+    return " ".join(
+        [
+            name,
+            *[f"--{key}={shlex.quote(value)}" for key, value in given.items() if key not in positional],
+            "--" if any(w.startswith("-") for w in words) else "",
+            *words,
+        ]
+    )
 
 
 def _zero_kept(name):
     "A check that a run's settings say zero where zero was given."
+
     def check(work):
         path = work / "run" / "config.json"
         if path.exists() and json.loads(path.read_text(encoding="utf-8"))[name] != 0:
             return f"--{name} 0 was given, and the run has {json.loads(path.read_text(encoding='utf-8'))[name]}"
+
     return check
 
 
 QUICK = (
-    "options/mwmae_pretrain weight_decay of 0", "options/mwmae_pretrain warmup of 0", "options/mwmae_pretrain workers of 0",
-    "options/mwmae_pretrain mask_ratio of 0", "options/mwmae_pretrain frames of 0", "options/mwmae_pretrain seed of [10]*",
-    "options/mwmae_pretrain epochs of 10[*][*]400", "options/mwmae_embed batch of *", "options/mwmae_embed device of *",
-    "options/mwmae_hear seeds of 10[*][*]400", "options/mwmae_finetune seed of 10[*][*]400", "options/mwmae_embed sounds of nothing",
-    "options/mwmae_embed out of 5,000 letters", "options/mwmae_report out of nothing", "options/mwmae_prepare clip_seconds of nan",
+    "options/mwmae_pretrain weight_decay of 0",
+    "options/mwmae_pretrain warmup of 0",
+    "options/mwmae_pretrain workers of 0",
+    "options/mwmae_pretrain mask_ratio of 0",
+    "options/mwmae_pretrain frames of 0",
+    "options/mwmae_pretrain seed of [10]*",
+    "options/mwmae_pretrain epochs of 10[*][*]400",
+    "options/mwmae_embed batch of *",
+    "options/mwmae_embed device of *",
+    "options/mwmae_hear seeds of 10[*][*]400",
+    "options/mwmae_finetune seed of 10[*][*]400",
+    "options/mwmae_embed sounds of nothing",
+    "options/mwmae_embed out of 5,000 letters",
+    "options/mwmae_report out of nothing",
+    "options/mwmae_prepare clip_seconds of nan",
 )
 
 
@@ -76,9 +121,28 @@ def cases():
             if kind is bool:
                 continue
             for number, value in enumerate(NUMBERS if kind in (int, float) else TEXTS):
-                quick = name == "mwmae_pretrain" and value == "0" and parameter != "seed" or value == "1" + "0" * 400 and name != "mwmae_ablate" or number == 0 and kind is str
+                quick = (
+                    name == "mwmae_pretrain"
+                    and value == "0"
+                    and parameter != "seed"
+                    or value == "1" + "0" * 400
+                    and name != "mwmae_ablate"
+                    or number == 0
+                    and kind is str
+                )
                 zero = name == "mwmae_pretrain" and value == "0"
-                yield Case(f"options/{name} {parameter} of {SHOWN.get(value, value)}", _line(name, base | {parameter: value}, positional), put(*fixtures), status=(0, 2, 3) if kind is str else (0, 2), lines=4, limit=60,
-                           check=_zero_kept(parameter) if zero else None)
+                yield Case(
+                    f"options/{name} {parameter} of {SHOWN.get(value, value)}",
+                    _line(name, base | {parameter: value}, positional),
+                    put(*fixtures),
+                    status=(0, 2, 3) if kind is str else (0, 2),
+                    lines=4,
+                    limit=60,
+                    check=_zero_kept(parameter) if zero else None,
+                )
         yield Case(f"options/{name} with one that is not there", f"{name} --nonsense 3")
-        yield Case(f"options/{name} with nothing", name, put(*fixtures), status=(0, 2)) if name not in ("mwmae_pretrain", "mwmae_hear") else Case(f"options/{name} help", f"{name} --help", status=0, says="usage")
+        yield (
+            Case(f"options/{name} with nothing", name, put(*fixtures), status=(0, 2))
+            if name not in ("mwmae_pretrain", "mwmae_hear")
+            else Case(f"options/{name} help", f"{name} --help", status=0, says="usage")
+        )

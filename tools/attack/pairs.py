@@ -1,4 +1,5 @@
 "Every command together with every other, and with itself, in one folder at the same moment: nobody loses anything, one at least gets through."
+
 import itertools
 
 from .case import Case
@@ -16,6 +17,7 @@ def _commands():
 
 def _same(fixture, *patterns):
     "A check that files are the same bytes as those that one undisturbed command wrote."
+
     def check(work):
         kit = work.parent.parent / "fixtures" / fixture
         for pattern in patterns:
@@ -23,6 +25,7 @@ def _same(fixture, *patterns):
                 other = work / FOLDER / path.relative_to(kit)
                 if not other.exists() or other.read_bytes() != path.read_bytes():
                     return f"{path.relative_to(kit)} is not what one command writes"
+
     return check
 
 
@@ -43,7 +46,13 @@ def _log_whole(work):
         return f"the steps in the log are {steps}"
 
 
-CHECKS = {"embed": _same("embeddings", "*.npy"), "embed steps": _same("steps", "*.npy"), "embed a table": _rows_once, "prepare": _same("store", "*.npy"), "pre-train": _log_whole}
+CHECKS = {
+    "embed": _same("embeddings", "*.npy"),
+    "embed steps": _same("steps", "*.npy"),
+    "embed a table": _rows_once,
+    "prepare": _same("store", "*.npy"),
+    "pre-train": _log_whole,
+}
 
 
 def _numbered(work):
@@ -65,8 +74,15 @@ def _log_of(path):
 
 
 QUICK = (
-    "pairs/embed twice", "pairs/embed a table twice", "pairs/prepare twice", "pairs/pre-train twice", "pairs/score twice",
-    "pairs/convert twice", "pairs/embed and prepare", "pairs/two runs choose their folders", "pairs/a run is resumed twice",
+    "pairs/embed twice",
+    "pairs/embed a table twice",
+    "pairs/prepare twice",
+    "pairs/pre-train twice",
+    "pairs/score twice",
+    "pairs/convert twice",
+    "pairs/embed and prepare",
+    "pairs/two runs choose their folders",
+    "pairs/a run is resumed twice",
 )
 
 
@@ -75,19 +91,89 @@ def cases():
     for (first, names, one), (second, others, two) in itertools.combinations_with_replacement(_commands(), 2):
         same = first == second
         again = one if same and first != "pre-train" else ""
-        yield Case(f"pairs/{first} twice" if same else f"pairs/{first} and {second}", f"{one}\n{two}", then(*{*names, *others}), status=0, any_order=True, lines=3, then=again,
-                   check=CHECKS.get(first) if same else None, limit=90)
+        yield Case(
+            f"pairs/{first} twice" if same else f"pairs/{first} and {second}",
+            f"{one} &\n{two}",
+            then(*{*names, *others}),
+            status=0,
+            any_order=True,
+            lines=3,
+            then=again,
+            check=CHECKS.get(first) if same else None,
+            limit=90,
+        )
     train = "mwmae_pretrain --data store --batch 4 --epochs 3 --precision fp32"
-    yield Case("pairs/two runs choose their folders", f"{train} --seed 1\n{train} --seed 2", then("store"), status=0, check=_numbered, limit=90)
+    yield Case(
+        "pairs/two runs choose their folders",
+        f"{train} --seed 1 &\n{train} --seed 2",
+        then("store"),
+        status=0,
+        check=_numbered,
+        limit=90,
+    )
     resume = "mwmae_pretrain --resume --out run"
-    yield Case("pairs/a run is resumed twice", f"{resume}\n{resume}", then("sounds", "run", "stores", _one_checkpoint), status=0, any_order=True, changes=("run/*", "stores/*"), check=lambda work: _log_of(work / "run"), limit=90)
+    yield Case(
+        "pairs/a run is resumed twice",
+        f"{resume} &\n{resume}",
+        then("sounds", "run", "stores", _one_checkpoint),
+        status=0,
+        any_order=True,
+        changes=("run/*", "stores/*"),
+        check=lambda work: _log_of(work / "run"),
+        limit=90,
+    )
     score = "mwmae_hear tasks --model MODEL --grid grid.json --seeds 2 --out hear"
-    yield Case("pairs/two models are scored", score.replace("MODEL", "logmel") + "\n" + score.replace("MODEL", "model"), then("tasks", "model", "grid.json"), status=0, limit=90, then="mwmae_report hear/results")
-    yield Case("pairs/two models are scored on one archive", score.replace("MODEL", "logmel") + "\n" + score.replace("MODEL", "model"), then("tasks", "model", "grid.json", _archive), status=(0, 2), any_order=True, lines=3, limit=90, then=score.replace("MODEL", "logmel"))
-    yield Case("pairs/four of one kind", "\n".join(["mwmae_embed sounds --model model --out shared"] * 4), then("sounds", "model"), status=0, any_order=True, lines=3, check=CHECKS["embed"], then="mwmae_embed sounds --model model --out shared", limit=90)
-    yield Case("pairs/a store is read while it is brought up to date", "mwmae_prepare sounds store --workers 1\nmwmae_pretrain --data store --out run --epochs 2 --batch 4 --precision fp32", then("sounds", "store"), status=(0, 2), any_order=True, changes=("store/*",), lines=3, limit=90)
-    yield Case("pairs/two pre-train on one folder of sounds", "\n".join(f"mwmae_pretrain --data sounds --out runs/{i} --epochs 1 --batch 4 --precision fp32" for i in "ab"), then("sounds"), status=(0, 2), any_order=True, lines=3, limit=90,
-               check=lambda work: next((c for path in (work / "runs").glob("[ab]/log.csv") if (c := _log_of_short(path))), None))
+    yield Case(
+        "pairs/two models are scored",
+        score.replace("MODEL", "logmel") + " &\n" + score.replace("MODEL", "model"),
+        then("tasks", "model", "grid.json"),
+        status=0,
+        limit=90,
+        then="mwmae_report hear/results",
+    )
+    yield Case(
+        "pairs/two models are scored on one archive",
+        score.replace("MODEL", "logmel") + " &\n" + score.replace("MODEL", "model"),
+        then("tasks", "model", "grid.json", _archive),
+        status=(0, 2),
+        any_order=True,
+        lines=3,
+        limit=90,
+        then=score.replace("MODEL", "logmel"),
+    )
+    yield Case(
+        "pairs/four of one kind",
+        " &\n".join(["mwmae_embed sounds --model model --out shared"] * 4),
+        then("sounds", "model"),
+        status=0,
+        any_order=True,
+        lines=3,
+        check=CHECKS["embed"],
+        then="mwmae_embed sounds --model model --out shared",
+        limit=90,
+    )
+    yield Case(
+        "pairs/a store is read while it is brought up to date",
+        "mwmae_prepare sounds store --workers 1 &\nmwmae_pretrain --data store --out run --epochs 2 --batch 4 --precision fp32",
+        then("sounds", "store"),
+        status=(0, 2),
+        any_order=True,
+        changes=("store/*",),
+        lines=3,
+        limit=90,
+    )
+    yield Case(
+        "pairs/two pre-train on one folder of sounds",
+        " &\n".join(f"mwmae_pretrain --data sounds --out runs/{i} --epochs 1 --batch 4 --precision fp32" for i in "ab"),
+        then("sounds"),
+        status=(0, 2),
+        any_order=True,
+        lines=3,
+        limit=90,
+        check=lambda work: next(
+            (c for path in (work / "runs").glob("[ab]/log.csv") if (c := _log_of_short(path))), None
+        ),
+    )
 
 
 def _log_of_short(path):
@@ -110,5 +196,7 @@ def _archive(work):
     import shutil
     import subprocess
 
-    subprocess.run(["tar", "-czf", str(work / "tasks" / "tiny.tar.gz"), "-C", str(work / "tasks"), "tiny-v1-full"], check=True)
+    subprocess.run(
+        ["tar", "-czf", str(work / "tasks" / "tiny.tar.gz"), "-C", str(work / "tasks"), "tiny-v1-full"], check=True
+    )
     shutil.rmtree(work / "tasks" / "tiny-v1-full")

@@ -2,6 +2,7 @@
 
 Prints each case that does not hold, and at the end how many were tried and how many held; exit status 1 if any did not.
 """
+
 import argparse
 import fnmatch
 import json
@@ -16,8 +17,14 @@ from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parents[1]
 sys.path[0:1] = [str(TOOLS), str(TOOLS.parent)]
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": "",
-               "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "MPLBACKEND": "agg",
+    "CUDA_VISIBLE_DEVICES": "",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
 from attack import archives, faults, models, options, pairs, results, sounds, tables, tasks  # noqa: E402
 from attack.case import Case, try_case  # noqa: E402
@@ -122,7 +129,9 @@ def run(cases, options, folder):
         held += not answer["complaints"]
         times.append((answer["seconds"], case.name))
         if options.show or answer["complaints"]:
-            report(case, answer) if answer["complaints"] else print(f"held {case.name} ({answer['seconds']:.1f} s)", flush=True)
+            report(case, answer) if answer["complaints"] else print(
+                f"held {case.name} ({answer['seconds']:.1f} s)", flush=True
+            )
         if not (options.keep and answer["complaints"]):
             shutil.rmtree(folder / f"case{number:04d}", ignore_errors=True)
         elif answer["complaints"]:
@@ -138,7 +147,9 @@ def main():
     "Read the options, run the cases, count."
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the cases that take little time, for every change")
-    parser.add_argument("--only", metavar="PATTERN", action="append", help="cases whose name matches, such as 'archives/*'")
+    parser.add_argument(
+        "--only", metavar="PATTERN", action="append", help="cases whose name matches, such as 'archives/*'"
+    )
     parser.add_argument("--list", action="store_true", help="only print the names and the commands")
     parser.add_argument("--show", action="store_true", help="print the cases that hold, too, and the slowest")
     parser.add_argument("--keep", action="store_true", help="keep the folders of cases that do not hold")
@@ -148,7 +159,7 @@ def main():
     if options.only:
         cases = [case for case in cases if any(fnmatch.fnmatch(case.name, pattern) for pattern in options.only)]
     if options.list:
-        print("\n".join(f"{case.name}: {'; '.join(case.command[:150].splitlines())}" for case in cases))
+        print("\n".join(f"{case.name}: {' '.join(case.command[:150].split())}" for case in cases))
         print(f"{len(cases)} cases")
         return
     begin, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="attack-"))
