@@ -114,6 +114,15 @@ def check_site(checks: Checks) -> None:
     checks.step("the site in a browser", "python", "tools/browse_site.py", "--install")
 
 
+def check_promises(checks: Checks) -> None:
+    "What holds for any shape and any file, and what SECURITY.md and the lock say."
+    tools = checks.project / "tools"
+    held = checks.step("properties of shapes and lengths", "python", str(tools / "properties.py"), folder=checks.work)
+    checks.report("the properties were counted", bool(re.search(r"^[1-9]\d+ properties held$", held, re.MULTILINE)), held)
+    checks.step("nothing of others is run or written elsewhere", "python", str(tools / "check_promises.py"), folder=checks.work)
+    checks.step("the lock holds what settings.ini asks for", "python", "tools/lock.py", "--check")
+
+
 def check_commands(checks: Checks) -> None:
     "Every console command explains itself."
     settings = configparser.ConfigParser(delimiters=["="])
@@ -137,7 +146,7 @@ def check_evaluation(checks: Checks, sounds: str) -> None:
     checks.step("mwmae_hear", "mwmae_hear", "--seeds", "2", folder=checks.work)
     table = checks.step("mwmae_report", "mwmae_report", "hear/results", folder=checks.work)
     checks.report("the report has an overall score", "s(m)" in table and "logmel" in table, table)
-    checks.step("malformed sounds do no harm", "python", str(checks.project / "tools" / "fuzz_embed.py"), "--cases", "60", folder=checks.work)
+    checks.step("malformed sounds do no harm", "python", str(checks.project / "tools" / "fuzz_sounds.py"), "--cases", "40", folder=checks.work)
     refuses(checks, "no sounds to embed", "mwmae_embed", "nowhere")
     refuses(checks, "a table that is not there", "mwmae_ablate", "8")
 
@@ -154,7 +163,7 @@ def check_main_job(checks: Checks) -> None:
     for left in sorted((checks.work / "own" / "run" / "checkpoints").glob("*"))[1:]:
         shutil.rmtree(left)
     checks.step("mwmae_pretrain --resume", "mwmae_pretrain", "--resume", "--out", "own/run", folder=checks.work)
-    checks.step("killed and resumed, the same bytes", "python", str(checks.project / "tools" / "kill_test.py"), "--kills", "2", folder=checks.work)
+    checks.step("killed and resumed, the same bytes", "python", str(checks.project / "tools" / "kill_test.py"), "--kills", "2", "--commands", "pretrain,prepare,embed", folder=checks.work)
     check_evaluation(checks, sounds)
     refuses(checks, "a folder that is not there", "mwmae_pretrain", "--data", "nowhere")
     refuses(checks, "a model that is not there", "mwmae_pretrain", "--model", "vit")
@@ -171,7 +180,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_site, check_commands, check_main_job):
+                for steps in (check_notebooks, check_site, check_promises, check_commands, check_main_job):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

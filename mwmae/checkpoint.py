@@ -6,29 +6,34 @@
 __all__ = ['MODEL_FILES', 'ENCODER_SETTINGS', 'CHECKPOINT_FILES', 'INSTALLED', 'PACKAGED', 'save_model', 'load_model',
            'has_decoder', 'load_weights', 'load_encoder', 'stretch_positions', 'check_encoder', 'begin_with',
            'optimizer_tensors', 'restore_optimizer', 'save_checkpoint', 'list_checkpoints', 'check_checkpoint',
-           'newest_checkpoint', 'load_checkpoint', 'training_facts', 'model_card', 'save_pretrained', 'push_to_hub',
-           'packaged_folder', 'find_model', 'from_pretrained', 'share_encoder', 'read_flax', 'flax_name', 'from_flax',
-           'flax_config', 'convert', 'mwmae_convert']
+           'newest_checkpoint', 'load_checkpoint', 'training_facts', 'markdown_text', 'model_card', 'save_pretrained',
+           'push_to_hub', 'packaged_folder', 'find_model', 'from_pretrained', 'share_encoder', 'read_flax', 'flax_name',
+           'from_flax', 'flax_config', 'convert', 'mwmae_convert']
 
 # %% ../nbs/05_checkpoint.ipynb #0c43b9d4
 import collections
 import dataclasses
+import html
 import json
+import math
+import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import getfile
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from .attention import head_width, window_sizes
 from .audio import InputError
 from .commands import command
-from .files import atomic_folder, fingerprint, load_config, load_tensors, save_config, save_tensors
+from .files import (
+    atomic_folder, check_file, check_replaceable, fingerprint, load_config, load_tensors, make_config, read_json,
+    remove_leftovers, save_config, save_tensors, shown, tensor_shapes)
 from .model import ENCODERS, Encoder, MAEConfig, MaskedAutoencoder
 
 # %% ../nbs/05_checkpoint.ipynb #49a82ba2
@@ -50,23 +55,71 @@ def _write_model(model, folder, dtype=torch.float32):
     tensors = {prefix + name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     save_tensors(tensors, folder / "model.safetensors")
 
+# %% ../nbs/05_checkpoint.ipynb #4bf9b495
+_PARTS = ("encoder", "decoder")
+
+
+def _check_shapes(wanted, found, source):
+    "Raise `InputError` naming the first tensor whose shape is not the wanted one, or that only one side has."
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise InputError(f"{source}: {name} has shape {found.get(name, 'none')}, expected {wanted.get(name, 'no such tensor')}")
+
+
+def _large_shapes(config, part):
+    "Shapes by name of the tensors of an encoder or decoder that grow with the settings."
+    width, depth = getattr(config, f"{part}_width"), getattr(config, f"{part}_depth")
+    shapes = {f"{part}.positions": (config.patches + config.cls_token, width)}
+    for block in range(depth):
+        shapes[f"{part}.blocks.{block}.mlp.0.weight"] = (4 * width, width)
+    if part == "encoder":
+        shapes["encoder.patch_embed.proj.weight"] = (width, 1, *config.patch_size)
+        return shapes
+    shapes["decoder.predict.weight"] = (config.patch_values, width)
+    windows = config.decoder_windows if config.multi_window else window_sizes(config.patches)
+    heads = config.decoder_heads or len(windows)
+    biased = [window for window in windows if window != config.patches] if config.multi_window and config.rel_pos_bias else []
+    for block in range(depth):
+        shapes[f"decoder.blocks.{block}.attention.proj.weight"] = (width, heads * head_width(width, heads))
+        for number, window in enumerate(biased):
+            shapes[f"decoder.blocks.{block}.attention.rel_pos.{number}"] = (2 * window - 1,)
+    return shapes
+
+
+def _check_large(config, parts, found, source):
+    "Raise `InputError` unless the large tensors of a model of this config are all there, in their shapes."
+    for part in parts:
+        wanted = _large_shapes(config, part)
+        _check_shapes(wanted, {name: found[name] for name in wanted.keys() & found.keys()}, source)
+
+
+def _read_weights(
+    folder: str | Path,  # a model folder
+    parts: Iterable[str],  # those of `_PARTS` that are going to be built
+) -> tuple:  # config, and tensor by name
+    "Config and weights of a model folder. Raises `InputError` if a model of this config would be larger than its weights."
+    folder = Path(folder)
+    config = load_config(MAEConfig, folder / "config.json")
+    _check_large(config, parts, {name: shape for name, (_, shape) in tensor_shapes(folder / "model.safetensors").items()}, folder)
+    return config, load_tensors(folder / "model.safetensors")
+
 # %% ../nbs/05_checkpoint.ipynb #3373280b
 def load_model(
     folder: str | Path,  # a model folder, or a checkpoint of a run
 ) -> MaskedAutoencoder:  # in evaluation mode, on the CPU
-    "Read a model folder. Raises `InputError` if it is no model folder, or its weights do not fit its config."
+    "Read a model folder. Raises `InputError` if it is no model folder, or its weights do not fit its config or are not finite."
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: there is no such folder, expected one with config.json and model.safetensors")
-    model = MaskedAutoencoder(load_config(MAEConfig, Path(folder) / "config.json"))
-    tensors = load_tensors(Path(folder) / "model.safetensors")
-    if not has_decoder(tensors):
+    if not has_decoder(tensor_shapes(Path(folder) / "model.safetensors")):
         raise InputError(f"{folder}: holds an encoder without a decoder, expected both; load_encoder reads it")
+    config, tensors = _read_weights(folder, _PARTS)
+    model = MaskedAutoencoder(config)
     load_weights(model, tensors, folder)
     return model.eval()
 
 
 def has_decoder(
-    tensors: dict,  # tensor by name, of a model folder
+    tensors: Iterable[str],  # names of the tensors of a model folder, or what is keyed by them
 ) -> bool:
     "Whether a model folder holds more than an encoder."
     return any(name.startswith("decoder.") for name in tensors)
@@ -77,21 +130,22 @@ def load_weights(
     tensors: dict,  # tensor by name
     source: str | Path,  # where they come from, for the message
 ):
-    "Put `tensors` into `model`. Raises `InputError` naming the first tensor that is missing, unknown or of another shape."
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            raise InputError(f"{source}: {name} has shape {found.get(name, 'none')}, expected {wanted.get(name, 'no such tensor')}")
+    "Put `tensors` into `model`. Raises `InputError` naming the first tensor that is missing, unknown, of another shape or too large a number for the model."
+    own = model.state_dict()
+    shapes = [{name: tuple(tensor.shape) for name, tensor in some.items()} for some in (own, tensors)]
+    _check_shapes(*shapes, source)
+    for name, tensor in tensors.items():
+        if not tensor.to(own[name].dtype).isfinite().all():
+            raise InputError(f"{source}: {name} holds numbers that are not finite in {str(own[name].dtype)[6:]}")
     model.load_state_dict(tensors)
 
 # %% ../nbs/05_checkpoint.ipynb #e59163ba
 def load_encoder(
     folder: str | Path,  # a model folder, whole or with the encoder alone, or a checkpoint of a run
 ) -> Encoder:  # in evaluation mode, on the CPU
-    "Read the encoder of a model. Raises `InputError` if the folder has none, or its weights do not fit its config."
-    encoder = Encoder(load_config(MAEConfig, Path(folder) / "config.json"))
-    tensors = load_tensors(Path(folder) / "model.safetensors")
+    "Read the encoder of a model. Raises `InputError` if the folder has none, or its weights do not fit its config or are not finite."
+    config, tensors = _read_weights(folder, ("encoder",))
+    encoder = Encoder(config)
     load_weights(encoder, {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}, folder)
     return encoder.eval()
 
@@ -128,8 +182,11 @@ def begin_with(
     folder: str | Path,  # a model folder or checkpoint, perhaps of another length
 ) -> list[str]:  # names of the decoder's tensors that did not fit and begin anew
     "Take over the weights of another model. Raises `InputError` if its encoder is of another shape."
-    old, tensors, own = load_config(MAEConfig, Path(folder) / "config.json"), load_tensors(Path(folder) / "model.safetensors"), model.state_dict()
+    old, tensors = _read_weights(folder, ("encoder",))
     check_encoder(old, model.config, folder)
+    own = model.state_dict()
+    if (table := tensors.get("decoder.positions")) is not None and table.shape != (old.patches + old.cls_token, old.decoder_width):
+        raise InputError(f"{folder}: decoder.positions has shape {tuple(table.shape)}, expected {(old.patches + old.cls_token, old.decoder_width)}")
     for name in {"encoder.positions", "decoder.positions"} & tensors.keys():
         if old.frames != model.config.frames:
             tensors[name] = stretch_positions(tensors[name], old, model.config) if old.learned_positions else own[name]
@@ -152,12 +209,24 @@ def optimizer_tensors(
     }
 
 
+def _check_moments(model, tensors, source):
+    "Raise `InputError` unless `tensors` are AdamW's state of parameters of `model`."
+    found, wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}, {}
+    for name, parameter in model.named_parameters():
+        moments = {f"{name}.step": (), f"{name}.exp_avg": tuple(parameter.shape), f"{name}.exp_avg_sq": tuple(parameter.shape)}
+        if moments.keys() & found.keys():
+            wanted |= moments
+    _check_shapes(wanted, found, source)
+
+
 def restore_optimizer(
     model: torch.nn.Module,  # the model whose parameters are optimised
     optimizer: torch.optim.Optimizer,  # its optimiser, changed in place
     tensors: dict,  # what `optimizer_tensors` returned
+    source: str | Path,  # where they come from, for the message
 ):
-    "Put named tensors back into `optimizer`."
+    "Put named tensors back into `optimizer`. Raises `InputError` naming the first that is missing, unknown or of another shape."
+    _check_moments(model, tensors, source)
     states = {}
     for name, value in tensors.items():
         parameter, _, quantity = name.rpartition(".")
@@ -185,30 +254,54 @@ def save_checkpoint(
         _write_model(model, temporary)
         save_tensors(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
         files = {file.name: fingerprint(file) for file in sorted(temporary.iterdir())}
-        (temporary / "state.json").write_text(json.dumps({**state, "files": files}, indent=2) + "\n")
-    half_written = Path(folder).glob(".*")  # by runs that were killed
-    for old in [*half_written, *list_checkpoints(folder)[: -keep if keep else 0]]:
+        (temporary / "state.json").write_text(json.dumps({**state, "files": files}, indent=2) + "\n", encoding="utf-8")
+    remove_leftovers(folder)
+    for old in list_checkpoints(folder)[: -keep if keep else 0]:
         shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+_STEP = re.compile("[0-9]{1,20}")  # name of a checkpoint's folder
 
 
 def list_checkpoints(
     folder: str | Path,  # the folder of a run's checkpoints
 ) -> list[Path]:  # oldest first
     "The checkpoints of a run by their steps; half-written ones have no such name."
-    return sorted(p for p in Path(folder).glob("*") if p.name.isdigit() and p.is_dir())
+    found = [path for path in Path(folder).glob("*") if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name))
+
+# %% ../nbs/05_checkpoint.ipynb #a71d7062
+_COUNTS = ("step", "steps", "clips", "held_out_clips", "probe_sounds")
+_LOSSES = ("band_mean_loss", "loss_before", "loss")
+
+
+def _is_number(value, *kinds):
+    "Whether `value` is of one of the kinds of number; True is none."
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _read_state(path):
+    "The content of a checkpoint's `state.json`. Raises `InputError` naming what is not as `save_checkpoint` writes it."
+    file = Path(path) / "state.json"
+    state = read_json(file)
+    for name, kinds, expected in [(name, (int,), "a whole number") for name in _COUNTS] + [(name, (int, float), "a number") for name in _LOSSES]:
+        if name in state and not _is_number(state[name], *kinds):
+            raise InputError(f"{file}: {name} is {shown(state[name])}, expected {expected}")
+    if "step" not in state or _STEP.fullmatch(Path(path).name) and state["step"] != int(Path(path).name):
+        raise InputError(f"{file}: step is {state.get('step', 'missing')}, expected that of its folder's name")
+    files = state.get("files")
+    if not isinstance(files, dict) or sorted(files) != sorted(CHECKPOINT_FILES[:-1]):
+        raise InputError(f"{file}: files is {shown(files)}, expected size and checksum of {', '.join(CHECKPOINT_FILES[:-1])}")
+    return state
 
 # %% ../nbs/05_checkpoint.ipynb #8dc4b3ef
 def check_checkpoint(
     path: str | Path,  # a checkpoint's folder
 ) -> dict:  # its state
-    "Compare a checkpoint with its checksums. Raises `InputError` naming the first file that is missing or altered."
-    try:
-        state = json.loads((Path(path) / "state.json").read_text())
-        files = state.pop("files")
-    except (OSError, ValueError, KeyError):
-        raise InputError(f"{path}: state.json is missing or damaged") from None
-    for name, expected in files.items():
+    "Compare a checkpoint with its checksums. Raises `InputError` naming the first file that is missing, altered or of wrong content."
+    state = _read_state(path)
+    for name, expected in state.pop("files").items():
         file = Path(path) / name
         if not file.is_file() or fingerprint(file) != expected:
             raise InputError(f"{path}: {name} is missing or damaged")
@@ -219,12 +312,12 @@ def newest_checkpoint(
     folder: str | Path,  # the folder of a run's checkpoints
     say: Callable = print,  # called with a sentence for each damaged checkpoint
 ) -> Path | None:  # the latest whole checkpoint
-    "The latest checkpoint that is whole; damaged ones are passed over, and said."
+    "The latest checkpoint that is whole. Skips those that are damaged or cannot be read, and reports each."
     for path in reversed(list_checkpoints(folder)):
         try:
             check_checkpoint(path)
             return path
-        except InputError as error:
+        except (InputError, OSError) as error:
             say(f"{error}; going back to the checkpoint before it")
     return None
 
@@ -237,27 +330,43 @@ def load_checkpoint(
     "Read a checkpoint into `model` and `optimizer`. Raises `InputError` if it is damaged or does not fit."
     state = check_checkpoint(path)
     load_weights(model, load_tensors(Path(path) / "model.safetensors"), path)
-    restore_optimizer(model, optimizer, load_tensors(Path(path) / "optimizer.safetensors"))
+    restore_optimizer(model, optimizer, load_tensors(Path(path) / "optimizer.safetensors"), path)
     return state
 
 # %% ../nbs/05_checkpoint.ipynb #bc33d199
 def training_facts(
     checkpoint: str | Path,  # a checkpoint of a run
 ) -> dict:  # what it was trained on and how, by the names of the run's settings; empty for a folder outside a run
-    "What a run wrote down about the training of one of its checkpoints."
+    "What a run wrote down about the training of one of its checkpoints; values that are neither numbers nor short texts are left out."
     settings, state = Path(checkpoint).parent.parent / "config.json", Path(checkpoint) / "state.json"
     if not settings.is_file() or not state.is_file():
         return {}
-    state, settings = json.loads(state.read_text()), json.loads(settings.read_text())
-    settings["data"] = Path(settings["data"]).name  # where it lay on one machine tells nobody anything
+    try:
+        settings, state = read_json(settings), read_json(state)
+    except InputError:
+        return {}
+    if isinstance(settings.get("data"), str):
+        settings["data"] = Path(settings["data"]).name  # where it lay on one machine tells nobody anything
     chosen = ("data", "model", "epochs", "batch", "base_lr", "warmup", "weight_decay", "beta2", "precision", "seed")
     reached = ("clips", "step", "band_mean_loss", "loss_before", "loss")
-    return {name: settings[name] for name in chosen if name in settings} | {name: state[name] for name in reached if name in state}
+    facts = {name: settings[name] for name in chosen if name in settings} | {name: state[name] for name in reached if name in state}
+    return {name: value for name, value in facts.items() if isinstance(value, (int, float)) or isinstance(value, str) and len(value) <= 200}
+
+# %% ../nbs/05_checkpoint.ipynb #c0b20dae
+_SIGNS = str.maketrans({"|": "&#124;", "`": "&#96;", "\\": "&#92;"})
+
+
+def markdown_text(
+    value,  # from anywhere: a label, a title, a setting
+) -> str:  # one line
+    "A value as plain text in Markdown: one line, in which no sign makes a table, a link, code or HTML."
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
+    return html.escape(line, quote=False).translate(_SIGNS).replace("](", "]&#40;")
 
 # %% ../nbs/05_checkpoint.ipynb #7357b283
 def _table(rows):
     "A Markdown table; the first row is its head."
-    lines = [" | ".join(map(str, row)).join(("| ", " |")) for row in rows]
+    lines = [" | ".join(map(markdown_text, row)).join(("| ", " |")) for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 # %% ../nbs/05_checkpoint.ipynb #ab8b6115
@@ -270,11 +379,13 @@ def model_card(
     notes: str = "",  # Markdown that stands at the end, such as the credits of the recordings
     weights: str = "",  # a sentence on what is in the folder
 ) -> str:  # Markdown with the hub's header
-    "Say what a model is, from its config, its training and its scores."
+    "Say what a model is, from its config, its training and its scores. Raises `InputError` for a licence that is no name."
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,99}", licence):
+        raise InputError(f"licence is {shown(licence)}, expected letters, digits, '.', '+' or '-', such as apache-2.0")
     kind = "MW-MAE (Multi-Window Masked Autoencoder)" if config.multi_window else "MAE (masked autoencoder)"
     parts = [
         f"---\nlicense: {licence}\nlibrary_name: mwmae\npipeline_tag: feature-extraction\ntags: [audio, self-supervised]\n---",
-        f"# {title}\n\n{kind} for audio, pre-trained on log-mel spectrograms with {config.mask_ratio:.0%} of the patches hidden."
+        f"# {markdown_text(title)}\n\n{kind} for audio, pre-trained on log-mel spectrograms with {config.mask_ratio:.0%} of the patches hidden."
         + f" {weights}" * bool(weights),
         "```python\nfrom mwmae.embed import get_scene_embeddings, load_model\n\n"
         "model = load_model(\"FOLDER_OR_HUB_NAME\")\n"
@@ -348,6 +459,8 @@ def find_model(
     if name == PACKAGED:
         return packaged_folder()
     path = Path(name)
+    if not str(name) or "\0" in str(name) or any(len(os.fsencode(part)) > 255 for part in path.parts) or len(os.fsencode(path)) > 4000:
+        raise InputError(f"{shown(str(name))}: not the name of a model, expected a folder, owner/name on the hub, or {PACKAGED}")
     if (path / "checkpoints").is_dir():
         if found := newest_checkpoint(path / "checkpoints"):
             return found
@@ -358,7 +471,7 @@ def find_model(
         if not (path / "model.safetensors").is_file():
             raise InputError(f"{name}: neither a model folder, which holds model.safetensors, nor a run, which holds checkpoints")
         return path
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
         raise InputError(f"{name}: there is no such folder, and a name on the hub reads owner/name")
     try:
         return Path(snapshot_download(str(name), cache_dir=cache, allow_patterns=[*MODEL_FILES]))
@@ -380,20 +493,33 @@ def share_encoder(
 ) -> Path:  # the folder
     "Write the encoder of a model for embedding, in half precision and with a model card."
     source = find_model(name)
+    check_replaceable(folder, MODEL_FILES)
     save_pretrained(load_encoder(source), folder, half=True, **{"training": training_facts(source), **card})
     return Path(folder)
 
 # %% ../nbs/05_checkpoint.ipynb #4ef7f548
+_FLAX_TYPES = {str(kind)[6:]: kind for kind in (
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.uint8, torch.uint16, torch.uint32, torch.uint64)}
+_FLAX_LIMITS = dict(max_array_len=64, max_map_len=100_000, max_str_len=1000)
+_FLAX_DEPTH = 32  # deepest nesting of a checkpoint's dictionaries
+
+
 def _leaf(code, payload):
     "An array of a MessagePack file: extension 1, or 3 for a single number."
     if code not in (1, 3):
         raise ValueError(f"extension type {code}")
-    shape, dtype, data = _msgpack().unpackb(payload)
+    shape, name, data = _msgpack().unpackb(payload, **_FLAX_LIMITS)
+    if not isinstance(shape, list) or not all(_is_number(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"an array of shape {shown(shape)}")
+    if not isinstance(name, str) or name not in _FLAX_TYPES or not isinstance(data, bytes):
+        raise ValueError(f"an array of type {shown(name)}")
+    size = math.prod(shape) * _FLAX_TYPES[name].itemsize
+    if len(data) != size:
+        raise ValueError(f"an array of shape {shown(shape)} and type {name} with {len(data)} bytes, expected {shown(size)}")
     if not data:
-        return torch.empty(tuple(shape))
-    if dtype == "bfloat16":
-        return torch.frombuffer(bytearray(data), dtype=torch.bfloat16).reshape(shape).float()
-    return torch.from_numpy(np.frombuffer(bytearray(data), dtype).reshape(shape))
+        return torch.empty(shape, dtype=_FLAX_TYPES[name])  # a size is 0, so there is nothing in it
+    return torch.frombuffer(bytearray(data), dtype=_FLAX_TYPES[name]).reshape(shape)
 
 
 def _msgpack():
@@ -404,23 +530,31 @@ def _msgpack():
     return msgpack
 
 # %% ../nbs/05_checkpoint.ipynb #5f0636f2
-def _walk(tree, prefix):
+def _walk(tree, prefix="", depth=1):
     "Every leaf of nested dictionaries, with its path."
+    if depth > _FLAX_DEPTH:
+        raise ValueError(f"nested more than {_FLAX_DEPTH} deep")
     for name, value in tree.items():
+        if not isinstance(name, str):
+            raise ValueError(f"a name that is no text: {shown(name)}")
         if isinstance(value, dict):
-            yield from _walk(value, f"{prefix}{name}/")
+            yield from _walk(value, f"{prefix}{name}/", depth + 1)
         elif value is not None:
             yield prefix + name, value
 
 
 def read_flax(
     path: str | Path,  # a file `checkpoint_<step>`
-) -> dict:  # tensor by its path, such as 'params/encoder_norm/bias'
+) -> dict:  # by its path, such as 'params/encoder_norm/bias'; tensors, and single values that are stored as such
     "Read every leaf of a JAX checkpoint. Raises `InputError` if it is something else or damaged."
+    check_file(path, "a checkpoint of the published system")
     msgpack = _msgpack()
     try:
-        return dict(_walk(msgpack.unpackb(Path(path).read_bytes(), ext_hook=_leaf, strict_map_key=False), ""))
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, msgpack.exceptions.UnpackException) as error:
+        tree = msgpack.unpackb(Path(path).read_bytes(), ext_hook=_leaf, **_FLAX_LIMITS)
+        if not isinstance(tree, dict):
+            raise ValueError(f"holds a {type(tree).__name__}")
+        return dict(_walk(tree))
+    except (ValueError, TypeError, RuntimeError, OverflowError, msgpack.exceptions.UnpackException) as error:
         raise InputError(f"{path}: not a whole checkpoint of the published system ({type(error).__name__}: {error})") from None
 
 # %% ../nbs/05_checkpoint.ipynb #e19ad796
@@ -444,82 +578,131 @@ def flax_name(
     suffix = {"kernel": "weight", "scale": "weight", "bias": "bias"}.get(kind)
     if layer in _OUTSIDE and suffix:
         return f"{_OUTSIDE[layer]}.{suffix}"
-    if block := re.fullmatch(r"(encoder|decoder)_block_(\d+)/(.+)", layer):
+    if block := re.fullmatch(r"(encoder|decoder)_block_([0-9]{1,4})/(.+)", layer):
         side, number, inner = block.groups()
-        if head := re.fullmatch(r"wmha_block/attn_heads_(\d+)", inner):
-            return f"{side}.blocks.{int(number)}.attention.rel_pos.{head[1]}"
+        if (head := re.fullmatch(r"wmha_block/attn_heads_([0-9]{1,4})", inner)) and kind == "relative_position_bias_table":
+            return f"{side}.blocks.{int(number)}.attention.rel_pos.{int(head[1])}"
         if inner in _INSIDE and suffix:
             return f"{side}.blocks.{int(number)}.{_INSIDE[inner]}.{suffix}"
     return None
+
+# %% ../nbs/05_checkpoint.ipynb #f2a840a4
+def _our_layout(name, path, value):
+    "A parameter as PyTorch lays it out. Raises `InputError` for another number of dimensions."
+    shape = tuple(value.shape)
+    if name.endswith("positions"):
+        fits, expected = len(shape) == 3 and shape[0] == 1, "(1, n, width)"
+    elif "rel_pos" in name:
+        fits, expected = len(shape) == 2 and shape[1] == 1, "(2 w - 1, 1)"
+    elif path.endswith("kernel"):
+        fits, expected = len(shape) in (2, 4), "two dimensions, or four"
+    else:
+        return value
+    if not fits:
+        raise InputError(f"params/{path}: has shape {shape}, expected {expected}")
+    if name.endswith("positions"):
+        return value[0]
+    if "rel_pos" in name:
+        return value[:, 0]
+    return value.permute(3, 2, 0, 1) if value.ndim == 4 else value.T
 
 # %% ../nbs/05_checkpoint.ipynb #264a7be6
 def from_flax(
     leaves: dict,  # tensor by its path below 'params/'
 ) -> dict:  # tensor by our name
-    "Translate the parameters of the published system. Raises `InputError` naming a parameter that has no place here."
+    "Translate the parameters of the published system. Raises `InputError` naming a parameter that has no place here or is not finite."
     tensors = {}
     for path, value in leaves.items():
         name = flax_name(path)
         if name is None:
-            raise InputError(f"params/{path}: a parameter that no model of this library has")
-        if name.endswith("positions"):
-            value = value[0]  # (1, n, width)
-        elif "rel_pos" in name:
-            value = value[:, 0]  # (2 w - 1, 1)
-        elif path.endswith("kernel"):
-            value = value.permute(3, 2, 0, 1) if value.ndim == 4 else value.T
-        tensors[name] = value.float().contiguous()
+            raise InputError(f"params/{shown(path)[1:-1]}: a parameter that no model of this library has")
+        if name in tensors:
+            raise InputError(f"params/{path}: gives {name}, which another parameter gives, too")
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            found = f"holds {str(value.dtype)[6:]}" if isinstance(value, torch.Tensor) else f"is {shown(value)}"
+            raise InputError(f"params/{path}: {found}, expected an array of floating-point numbers")
+        tensors[name] = _our_layout(name, path, value).float().contiguous()
+        if not tensors[name].isfinite().all():
+            raise InputError(f"params/{path}: holds NaN or infinity, expected finite numbers in float32")
     return tensors
 
 # %% ../nbs/05_checkpoint.ipynb #5a9090c6
+def _whole_numbers(arguments, name, source, count=None, least=1):
+    "A list of whole numbers of a published config."
+    values = arguments.get(name)
+    fits = isinstance(values, list) and all(_is_number(value, int) and value >= least for value in values)
+    if not fits or count and len(values) != count:
+        raise InputError(f"{source}: {name} is {shown(values)}, expected a list of {f'{count} ' if count else ''}whole numbers of at least {least}")
+    return values
+
+
 def flax_config(
     tensors: dict,  # parameters by our names
     arguments: dict,  # 'model_args' of the published config.json
     encoder_heads: int | None = None,  # heads of the encoder; None: those of the paper's encoder of the same width
+    source: str | Path = "model_args",  # where the arguments come from, for the message
 ) -> MAEConfig:  # shape of the model
     "The config of a published model. Raises `InputError` if its heads are unknown or it uses windows in a way we do not."
+    for name in ("encoder.positions", "decoder.positions"):
+        if name not in tensors:
+            raise InputError(f"{source}: the checkpoint beside it has no {name}, expected those of an encoder and a decoder")
     width, blocks = tensors["encoder.positions"].shape[-1], lambda side: len({n.split(".")[2] for n in tensors if n.startswith(f"{side}.blocks.")})
-    heads = encoder_heads or {w: h for w, _, h in ENCODERS.values()}.get(width)
-    if not heads:
+    heads = {w: h for w, _, h in ENCODERS.values()}.get(width) if encoder_heads is None else encoder_heads
+    if heads is None:
         raise InputError(f"the encoder has width {width}, which is none of the paper's; say its number of heads with --encoder_heads")
+    if heads < 1:
+        raise InputError(f"encoder_heads is {heads}, expected at least 1")
     if arguments.get("window_sizes") or any(value for name, value in arguments.items() if "shift" in name):
-        raise InputError("the model has windows in its encoder, or shifted windows; expected neither")
-    (frames, mels), (patch_frames, patch_mels) = arguments["img_size"], arguments["patch_size"]
-    windows = arguments.get("decoder_window_sizes") or None
-    n = (frames // patch_frames) * (mels // patch_mels)
-    return MAEConfig(
-        frames, mels, patch_frames, patch_mels, width, blocks("encoder"), heads, tensors["decoder.positions"].shape[-1], blocks("decoder"),
-        arguments["decoder_num_heads"], multi_window=bool(windows), windows=[w or n for w in windows] if windows else None,
+        raise InputError(f"{source}: the model has windows in its encoder, or shifted windows; expected neither")
+    frames, mels = _whole_numbers(arguments, "img_size", source, 2)
+    patch_frames, patch_mels = _whole_numbers(arguments, "patch_size", source, 2)
+    n, windows = (frames // patch_frames) * (mels // patch_mels), None
+    if arguments.get("decoder_window_sizes"):
+        windows = [w or n for w in _whole_numbers(arguments, "decoder_window_sizes", source, least=0)]
+    return make_config(MAEConfig, dict(
+        frames=frames, mels=mels, patch_frames=patch_frames, patch_mels=patch_mels,
+        encoder_width=width, encoder_depth=blocks("encoder"), encoder_heads=heads,
+        decoder_width=tensors["decoder.positions"].shape[-1], decoder_depth=blocks("decoder"),
+        decoder_heads=arguments.get("decoder_num_heads"), multi_window=bool(windows), windows=windows,
         rel_pos_bias=any("rel_pos" in name for name in tensors), cls_token="encoder.cls_token" in tensors,
-        learned_positions=True, mask_ratio=arguments.get("mask_ratio", 0.8))
+        learned_positions=True, mask_ratio=arguments.get("mask_ratio", 0.8)), source)
 
 # %% ../nbs/05_checkpoint.ipynb #3301aa60
+def _published_files(folder):
+    "The latest checkpoint in a folder, and its config.json."
+    found = sorted(Path(folder).glob("checkpoint_*"), key=lambda p: int("0" + re.sub("[^0-9]", "", p.name)))
+    settings = Path(folder) / "config.json"
+    if not found or not settings.is_file():
+        raise InputError(f"{folder}: expected a file checkpoint_<step> and config.json, found {len(found)} checkpoints and "
+                         + ("config.json" if settings.is_file() else "no config.json"))
+    return found[-1], settings
+
+
 def convert(
     folder: str | Path,  # folder with `checkpoint_<step>` and `config.json`
     out: str | Path,  # model folder to write
     encoder_heads: int | None = None,  # heads of the encoder, if it is none of the paper's
 ) -> str:  # what was done with every leaf
     "Turn a published checkpoint, the latest in `folder`, into a model folder. Raises `InputError` if that cannot be done."
-    found = sorted(Path(folder).glob("checkpoint_*"), key=lambda p: int("0" + re.sub(r"\D", "", p.name)))
-    settings = Path(folder) / "config.json"
-    if not found or not settings.is_file():
-        raise InputError(f"{folder}: expected a file checkpoint_<step> and config.json, found {len(found)} checkpoints and "
-                         + ("config.json" if settings.is_file() else "no config.json"))
-    leaves = read_flax(found[-1])
-    tensors = from_flax({path[7:]: leaf for path, leaf in leaves.items() if path.startswith("params/")})
+    check_replaceable(out, MODEL_FILES)
+    checkpoint, settings = _published_files(folder)
+    content = read_json(settings)
+    arguments = content["model"].get("model_args") if isinstance(content.get("model"), dict) else None
+    if not isinstance(arguments, dict):
+        raise InputError(f"{settings}: not the config of a published model, expected settings under model and model_args")
+    leaves = read_flax(checkpoint)
     try:
-        arguments = json.loads(settings.read_text())["model"]["model_args"]
-        config = flax_config(tensors, arguments, encoder_heads)
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{settings}: not the config of a published model ({type(error).__name__}: {error})") from None
+        tensors = from_flax({path[7:]: leaf for path, leaf in leaves.items() if path.startswith("params/")})
+    except InputError as error:
+        raise InputError(f"{checkpoint}: {error}") from None
+    config = flax_config(tensors, arguments, encoder_heads, settings)
+    _check_large(config, _PARTS, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, checkpoint)
     model = MaskedAutoencoder(config)
-    load_weights(model, tensors, found[-1])
+    load_weights(model, tensors, checkpoint)
     save_model(model, out)
     others = collections.Counter(path.partition("/")[0] for path in leaves if not path.startswith("params/"))
-    rest = ", ".join(f"{count} of {name}" for name, count in sorted(others.items()))
-    return f"{found[-1]}: {len(tensors)} parameters written to {out}; not needed by a model: {rest or 'nothing'}"
+    rest = ", ".join(f"{count} of {shown(name)[1:-1]}" for name, count in sorted(others.items()))
+    return f"{checkpoint}: {len(tensors)} parameters written to {out}; not needed by a model: {rest or 'nothing'}"
 
 # %% ../nbs/05_checkpoint.ipynb #2fbc4c0b
 @command

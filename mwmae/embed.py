@@ -7,14 +7,19 @@ __all__ = ['PIECE', 'SHORTEST', 'CLASSIFIER_FILES', 'CLASS_COLUMNS', 'unit_count
            'check_audio', 'embedding_input', 'EmbedConfig', 'EmbeddingModel', 'join_units', 'pool_steps', 'load_model',
            'untrained_encoder', 'get_timestamp_embeddings', 'step_times', 'get_scene_embeddings', 'show_embedding',
            'Reconstruction', 'reconstruct', 'show_sound_reconstruction', 'ClassifierHead', 'Classifier',
-           'ClassifierConfig', 'save_classifier', 'load_classifier', 'EmbedRun', 'named_sounds', 'sound_spectrogram',
-           'write_embeddings', 'embed_sounds', 'write_table', 'names_in_table', 'best_labels', 'read_classes',
-           'write_classes', 'embed_into', 'choose_layers', 'choose_device', 'open_embedder', 'mwmae_embed']
+           'ClassifierConfig', 'save_classifier', 'load_classifier', 'EmbedRun', 'listed_name', 'named_sounds',
+           'sound_spectrogram', 'save_scene', 'save_steps', 'is_embedded', 'write_embeddings', 'embed_sounds',
+           'read_rows', 'write_table', 'best_labels', 'read_classes', 'write_classes', 'embed_into', 'choose_layers',
+           'choose_device', 'open_embedder', 'mwmae_embed']
 
 # %% ../nbs/08_embed.ipynb #8970c729
+import errno
+import math
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from math import ceil
@@ -35,8 +40,8 @@ from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, read_audio, show_
 from .checkpoint import MODEL_FILES, PACKAGED, find_model, load_encoder, load_weights
 from .commands import command
 from .files import (
-    atomic_file, atomic_folder, differing_settings, fingerprint, load_config, load_tensors,
-    save_config, save_tensors)
+    FolderClaim, atomic_file, atomic_folder, check_file, differing_settings, fingerprint, load_config, load_tensors,
+    remove_leftovers, save_config, save_tensors, shown)
 from .corpus import Sound, failure_reason, list_sounds, need_pyarrow, open_bytes, quiet_decoders, reflected, sound_samples, write_skipped
 from .model import Encoder, MAEConfig, MaskedAutoencoder, create_model, fill_gaps, model_config
 from .patches import patchify, unpatchify
@@ -146,8 +151,8 @@ class EmbedConfig:
             raise InputError(f"overlap is {self.overlap}, expected at least 0 and less than 1")
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"precision is {self.precision!r}, expected fp32 or bf16")
-        if self.batch is not None and self.batch < 1:
-            raise InputError(f"batch is {self.batch}, expected at least 1")
+        if self.batch is not None and not 1 <= self.batch <= 1_000_000:
+            raise InputError(f"batch is {self.batch}, expected 1 to 1,000,000")
 
 # %% ../nbs/08_embed.ipynb #848269d0
 class EmbeddingModel(nn.Module):
@@ -454,7 +459,7 @@ class ClassifierConfig:
     def __post_init__(self):
         names = self.labels if isinstance(self.labels, list) else []
         if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-            raise InputError(f"labels are {self.labels}, expected a list of at least two different names")
+            raise InputError(f"labels are {shown(self.labels)}, expected a list of at least two different names")
 
 # %% ../nbs/08_embed.ipynb #48677f20
 CLASSIFIER_FILES = (*MODEL_FILES, "held_out.csv", "epochs.csv", "skipped.csv")  # what a folder that is replaced may hold
@@ -469,7 +474,7 @@ def save_classifier(
     encoder, config = classifier.embedder.encoder, ClassifierConfig(classifier.labels, classifier.embedder.config.pool)
     parts = {"encoder": encoder, "head": classifier.head}
     tensors = {f"{part}.{name}": tensor for part, module in parts.items() for name, tensor in module.state_dict().items()}
-    with atomic_folder(folder, replaces=CLASSIFIER_FILES) as temporary:
+    with atomic_folder(folder, replaces=[*CLASSIFIER_FILES, ".lock"]) as temporary:
         save_config(encoder.config, temporary / "config.json")
         save_config(config, temporary / "labels.json")
         save_tensors({name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}, temporary / "model.safetensors")
@@ -505,25 +510,64 @@ class EmbedRun:
     precision: str
     classify: bool = False  # labels in place of embeddings
 
+# %% ../nbs/08_embed.ipynb #c73d8157
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def listed_name(
+    name: str,  # a name as the file system gives it
+) -> str:  # text that every table can hold
+    r"A name as tables and lists show it: bytes that are not UTF-8 and control characters are spelt out, such as `\xe9`."
+    if name.isascii() and name.isprintable():
+        return name
+    try:
+        data = os.fsencode(name)
+    except UnicodeEncodeError:  # no name of this file system, but a text from a table
+        data = name.encode("utf-8", "backslashreplace")
+    text = data.decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda sign: f"\\x{ord(sign[0]):02x}", text)
+
 # %% ../nbs/08_embed.ipynb #a44d42c4
+def _path_below(name):
+    "A name as a path below a folder: without what would lead out of it."
+    if not {"", ".", ".."}.intersection(parts := name.split("/")):
+        return name
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
+
+
+def _listed(source):
+    "The sounds of a source; one that is not there is a sound that cannot be read."
+    try:
+        yield from list_sounds(source)
+    except InputError as error:
+        yield Sound(os.path.basename(source), source, problem=str(error).removeprefix(f"{source}: "))
+
+
+def _name_problem(name, taken):
+    "What is wrong with the name of a sound to write, where `taken` has the paths of those before by their names."
+    if not name or "\0" in name:
+        return "its name leads to no file"
+    listed = listed_name(name)
+    for other in (listed, f"{listed}.times", listed.removesuffix(".times")):  # `.times.npy` holds the times of steps
+        if other in taken:
+            return f"would be written where {taken[other]} is; embed them into different folders"
+    return ""
+
+
 def named_sounds(
     sources: list[str],  # sound files, folders, manifests, archives
 ) -> list[Sound]:  # with names that are safe paths below an output folder
-    "All sounds of several sources; those that are not there carry the reason. Raises `InputError` if two have one name."
-    sounds = []
+    "All sounds of several sources. Those that are not there, or cannot be written beside the others, carry the reason."
+    sounds, taken = [], {}
     for source in sources:
-        try:
-            found = list(list_sounds(source))
-        except InputError as error:
-            found = [Sound(Path(source).name, source, problem=str(error).removeprefix(f"{source}: "))]
-        inside = Path(source).resolve().name if len(sources) > 1 and Path(source).is_dir() else ""
-        for sound in found:
-            parts = [part for part in Path(inside, sound.name).parts if part not in ("/", "..")]
-            sounds.append(sound._replace(name="/".join(parts)))
-    names = {}
-    for sound in sounds:
-        if names.setdefault(sound.name, sound) is not sound:
-            raise InputError(f"{sound.path} and {names[sound.name].path} would both be written as {sound.name}; embed them into different folders")
+        inside = Path(source).resolve().name + "/" if len(sources) > 1 and Path(source).is_dir() else ""
+        for sound in _listed(source):
+            name = _path_below(inside + sound.name)
+            if problem := sound.problem or _name_problem(name, taken):
+                name = name or sound.name
+            else:
+                taken[listed_name(name)] = sound.path
+            sounds.append(Sound(name, sound.path, sound.offset, sound.size, sound.row, problem))
     return sounds
 
 # %% ../nbs/08_embed.ipynb #c55d5455
@@ -532,9 +576,9 @@ def sound_spectrogram(
     log_mel: LogMelSpectrogram,  # what makes the spectrogram
 ) -> tuple[Tensor, int]:  # (frames, mels) standardised, and the length in samples at 16 kHz
     "Read a sound of any length in little memory. Raises `InputError` if it is none."
-    device = next(log_mel.buffers()).device
     with open_bytes(sound) as file:
-        if sound_info(file).seconds <= PIECE / 100:
+        seconds, device = sound_info(file).seconds, next(log_mel.buffers()).device
+        if seconds <= PIECE / 100:
             audio = read_audio(file)
             return embedding_input(audio[None].to(device), log_mel)[0], len(audio)
         read = lambda first, last: read_audio(file, first / SAMPLE_RATE, (last - first) / SAMPLE_RATE).to(device)
@@ -542,39 +586,103 @@ def sound_spectrogram(
         return standardise(log_mel_in_pieces(read, samples, log_mel), unbiased=True), samples
 
 # %% ../nbs/08_embed.ipynb #f56aaaed
-def _save_steps(path, blocks, shape):
-    "Write steps to an array on disk as they come."
-    with atomic_file(path) as temporary:
-        array, at = np.lib.format.open_memmap(temporary, "w+", np.float32, shape), 0
-        for block in blocks:
-            array[at : at + len(block)] = block.cpu().numpy()
-            at += len(block)
-        array.flush()
+def _write_array(file, blocks, shape):
+    "Write an array of float32 to an open file as its blocks come. Raises `InputError` for NaN and infinity."
+    np.lib.format.write_array_header_1_0(file, {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape})
+    for block in blocks:
+        if not torch.isfinite(block).all():
+            raise InputError("its embedding holds NaN or infinity; the numbers overflow on the way through the encoder")
+        file.write(block.float().cpu().numpy().tobytes())
 
 
-def _save_array(path, array):
-    "Write a small array."
+def save_scene(
+    path: Path,  # the .npy file to write
+    scene: Tensor,  # (size,) embedding
+):
+    "Write the embedding of a whole sound. Raises `InputError` if it is not finite."
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, array)
+        _write_array(file, [scene], tuple(scene.shape))
+
+
+def save_steps(
+    path: Path,  # the .npy file to write; `.times.npy` in place of `.npy` holds the times
+    blocks: Iterable[Tensor],  # (k, size) consecutive steps
+    times: Tensor,  # (steps,) when they begin, milliseconds
+    size: int,  # length of an embedding
+):
+    "Write steps as they come, and when they begin. Raises `InputError` if they are not finite."
+    with atomic_file(path) as temporary:
+        with open(temporary, "wb") as file:
+            _write_array(file, blocks, (len(times), size))
+        save_scene(path.with_suffix(".times.npy"), times)  # before the steps: once they are there, so are their times
+
+# %% ../nbs/08_embed.ipynb #6a94f0d1
+def _array_shape(path):
+    "The shape of an array of float32; None if it is not there, or not whole."
+    if not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+        except ValueError:
+            return None
+        whole = file.tell() + math.prod(shape) * dtype.itemsize == os.path.getsize(path)
+    if whole and dtype != np.float32:
+        raise InputError(f"{path}: is there and holds {dtype}, expected float32; move it away")
+    return shape if whole else None
+
+
+def is_embedded(
+    path: str,  # the .npy file of a sound
+    size: int,  # length of an embedding
+    timestamps: bool,  # whether it should hold steps
+) -> bool:  # False if it is missing or damaged
+    "Whether a sound has been embedded. Raises `InputError` if another array is there."
+    shape = _array_shape(path)
+    if shape is None:
+        return False
+    if timestamps and len(shape) == 2 and shape[1] == size:
+        return _array_shape(path.removesuffix(".npy") + ".times.npy") == shape[:1]
+    if timestamps or shape != (size,):
+        raise InputError(f"{path}: is there and holds an array of shape {shape}, expected embeddings of {size} values; move it away")
+    return True
 
 # %% ../nbs/08_embed.ipynb #9f06fde5
+_OF_THE_NAME = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL}
+
+
+def _path(folder, sound):
+    "Where the array of a sound is written."
+    return f"{folder}/{sound.name}.npy"
+
+
 @torch.no_grad()
 def write_embeddings(
     model: EmbeddingModel,  # the model
-    read: list[tuple],  # (path to write, spectrogram, samples) of each sound
+    read: list[tuple],  # (sound, spectrogram, samples) each
+    folder: Path,  # where `<name>.npy` is written
     timestamps: bool,  # embeddings of every step, or of whole sounds
-):
+) -> list[tuple[str, str]]:  # (name, reason) of sounds that have no embedding, or whose name cannot be written
     "Embed some sounds and write an array for each; with timestamps, a second one `.times.npy` says when they begin."
-    spectrograms = [spectrogram for _, spectrogram, _ in read]
-    if not timestamps:
-        for (path, _, _), scene in zip(read, model.scenes(spectrograms)):
-            _save_array(path, scene.cpu().numpy())
-        return
-    for clip, blocks in groupby(model.steps(spectrograms), key=itemgetter(0)):
-        path, spectrogram, samples = read[clip]
-        steps = step_count(len(spectrogram), model.encoder.config, model.hop)
-        _save_array(path.with_suffix(".times.npy"), step_times(samples, steps).numpy())
-        _save_steps(path, map(itemgetter(1), blocks), (steps, model.timestamp_embedding_size))
+    skipped, steps = [], model.steps([spectrogram for _, spectrogram, _ in read])
+    for clip, group in groupby(steps, key=itemgetter(0)):
+        sound, spectrogram, samples = read[clip]
+        path, blocks = Path(_path(folder, sound)), map(itemgetter(1), group)
+        try:
+            if timestamps:
+                count = step_count(len(spectrogram), model.encoder.config, model.hop)
+                save_steps(path, blocks, step_times(samples, count), model.timestamp_embedding_size)
+            else:
+                save_scene(path, pool_steps(blocks, model.config.pool))
+        except InputError as error:
+            skipped.append((listed_name(sound.name), str(error)))
+        except OSError as error:
+            if error.errno not in _OF_THE_NAME:
+                raise
+            skipped.append((listed_name(sound.name), f"cannot be written as {listed_name(str(path))} ({error.strerror.lower()})"))
+    return skipped
 
 # %% ../nbs/08_embed.ipynb #eda8c44e
 def embed_sounds(
@@ -587,22 +695,73 @@ def embed_sounds(
     skipped, read, frames = [], [], 0
     enough = 4_000  # frames: twenty units of two seconds
     for sound in tqdm(sounds, unit="sound", disable=None):
+        if sound.problem:
+            skipped.append((listed_name(sound.name), listed_name(sound.problem)))
+            continue
         try:
             with quiet_decoders():
                 spectrogram, samples = sound_spectrogram(sound, model.log_mel)
-        except (InputError, OSError, RuntimeError) as error:
-            skipped.append((sound.name, failure_reason(error, sound)))
+        except Exception as error:  # whatever a decoder or a table's reader finds wrong with this one
+            skipped.append((listed_name(sound.name), listed_name(failure_reason(error, sound))))
             continue
-        read.append((folder / f"{sound.name}.npy", spectrogram, samples))
+        read.append((sound, spectrogram, samples))
         frames += len(spectrogram)
         if frames >= enough:
-            write_embeddings(model, read, timestamps)
+            skipped += write_embeddings(model, read, folder, timestamps)
             read, frames = [], 0
     if read:
-        write_embeddings(model, read, timestamps)
+        skipped += write_embeddings(model, read, folder, timestamps)
     return skipped
 
 # %% ../nbs/08_embed.ipynb #102fdab4
+@contextmanager
+def _table_errors(path):
+    "What is wrong with a table that is read is one sentence."
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a whole table ({reason}); move it away, and the same command makes another") from None
+
+
+def read_rows(
+    path: Path,  # a table that `write_table` wrote, or one that is not there yet
+    size: int,  # length of its embeddings
+    timestamps: bool,  # whether they are embeddings of steps
+) -> pd.DataFrame:  # which rows it holds: file, and for steps time_ms
+    "Read which rows a table holds. Raises `InputError` if it is damaged, or none that this run could add to."
+    keys = ["file", "time_ms"] if timestamps else ["file"]
+    if not os.path.lexists(path):
+        return pd.DataFrame({key: [] for key in keys})
+    check_file(path, "a table of embeddings")
+    pyarrow = need_pyarrow()
+    with _table_errors(path), open(path, "rb") as file:
+        table = pyarrow.parquet.ParquetFile(file)
+        wanted = {"file": pyarrow.string(), "embedding": pyarrow.list_(pyarrow.float32(), size), "time_ms": pyarrow.float32()}
+        wanted = {name: kind for name, kind in wanted.items() if timestamps or name != "time_ms"}
+        found = {column.name: column.type for column in table.schema_arrow}
+        if found != wanted:
+            columns = lambda types: shown(", ".join(f"{name} ({kind})" for name, kind in types.items()), 200)
+            raise InputError(f"{path}: has the columns {columns(found)}, expected {columns(wanted)}; choose another folder with --out")
+        return table.read(columns=keys).to_pandas(strings_to_categorical=True)
+
+# %% ../nbs/08_embed.ipynb #635f803b
+def _kept_rows(path, twice):
+    "The rows of a table, a group at a time, without those of which an earlier one has been read."
+    pyarrow, at = need_pyarrow(), 0
+    if not path.exists():
+        return
+    with _table_errors(path), open(path, "rb") as file:
+        table = pyarrow.parquet.ParquetFile(file)
+        for group in range(table.num_row_groups):
+            rows = table.read_row_group(group)
+            drop = twice[at : at + len(rows)]
+            at += len(rows)
+            yield rows.filter(pyarrow.array(~drop)) if drop.any() else rows
+
+
 def _rows(parquet, file, path, timestamps):
     "The rows of one sound."
     array = np.atleast_2d(np.load(path))
@@ -614,30 +773,23 @@ def _rows(parquet, file, path, timestamps):
 
 
 def write_table(
-    out: Path,  # folder of the table `embeddings.parquet`
-    parts: Path,  # folder of the arrays to put into it, removed afterwards
-    names: list[str],  # sounds whose arrays are there
-    timestamps: bool,  # whether they are embeddings of steps
+    path: Path,  # the table to bring up to date
+    rows: pd.DataFrame,  # which rows it holds, from `read_rows`
+    parts: Path,  # folder of the arrays to put into it
+    names: list[str],  # sounds whose arrays are there and whose rows are not
 ):
     "Bring a Parquet table up to date, whole or not at all."
-    pyarrow, path = need_pyarrow(), out / "embeddings.parquet"
-    with atomic_file(path) as temporary:
-        old = [pyarrow.parquet.ParquetFile(path)] if path.exists() else []
-        kept = (file.read_row_group(i) for file in old for i in range(file.num_row_groups))
-        added = (_rows(pyarrow, name, parts / f"{name}.npy", timestamps) for name in names)
+    pyarrow, twice = need_pyarrow(), rows.duplicated().to_numpy()
+    if not names and not twice.any():
+        return
+    kept = _kept_rows(path, twice)
+    added = (_rows(pyarrow, listed_name(name), parts / f"{name}.npy", "time_ms" in rows) for name in names)
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
         writer = None
-        for rows in chain(kept, added):
-            writer = writer or pyarrow.parquet.ParquetWriter(temporary, rows.schema)
-            writer.write_table(rows)
+        for some in chain(kept, added):
+            writer = writer or pyarrow.parquet.ParquetWriter(file, some.schema)
+            writer.write_table(some)
         writer.close()
-    shutil.rmtree(parts)
-
-
-def names_in_table(
-    path: Path,  # a table that `write_table` wrote, or one that is not there yet
-) -> set[str]:  # sounds in it
-    "Which sounds a table holds."
-    return set(need_pyarrow().parquet.read_table(path, columns=["file"])["file"].to_pylist()) if path.exists() else set()
 
 # %% ../nbs/08_embed.ipynb #2f0e9129
 CLASS_COLUMNS = ["file", "label", "probability", "second", "second_probability", "third", "third_probability"]
@@ -658,55 +810,100 @@ def best_labels(
 def read_classes(
     path: Path,  # a table that `write_classes` wrote, or one that is not there yet
 ) -> pd.DataFrame:  # with the columns of `CLASS_COLUMNS`, all text
-    "Read a table of labels."
-    if not path.exists():
+    "Read a table of labels. Raises `InputError` if it is damaged, or another table."
+    if not os.path.lexists(path):
         return pd.DataFrame(columns=CLASS_COLUMNS)
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+    check_file(path, "a table of labels")
+    with _table_errors(path):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", encoding_errors="surrogateescape")
+    if list(table) != CLASS_COLUMNS:
+        raise InputError(f"{path}: has the columns {', '.join(map(shown, table))}, expected {', '.join(CLASS_COLUMNS)}; choose another folder with --out")
+    if not table[["probability", "second_probability"]].astype(bool).all(axis=None):
+        raise InputError(f"{path}: not a whole table (a row breaks off); move it away, and the same command makes another")
+    return table
 
 
 def write_classes(
-    out: Path,  # folder of the table `classes.csv`
-    parts: Path,  # folder of scene embeddings, removed afterwards
-    names: list[str],  # sounds whose embeddings are there
+    path: Path,  # the table to bring up to date
+    table: pd.DataFrame,  # what it holds, from `read_classes`
+    parts: Path,  # folder of scene embeddings
+    names: list[str],  # sounds whose embeddings are there and whose labels are not
     classifier: Classifier,  # what names them
 ):
     "Bring a table of labels up to date, whole or not at all."
-    best = [best_labels(torch.from_numpy(np.load(parts / f"{name}.npy"))[None], classifier)[0] for name in names]
-    added = pd.DataFrame([[name, *row] for name, row in zip(names, best)], columns=CLASS_COLUMNS)
-    with atomic_file(out / "classes.csv") as temporary:
-        pd.concat([read_classes(out / "classes.csv"), added]).to_csv(temporary, index=False, errors="surrogateescape")
-    shutil.rmtree(parts)
+    rows = []
+    for name in names:
+        best = best_labels(torch.from_numpy(np.load(parts / f"{name}.npy"))[None], classifier)[0]
+        rows.append([listed_name(text) for text in (name, *best)])
+    table = pd.concat([table, pd.DataFrame(rows, columns=CLASS_COLUMNS)]).drop_duplicates("file")
+    with atomic_file(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8", errors="surrogateescape")
 
 # %% ../nbs/08_embed.ipynb #08912131
 def embed_into(
     out: Path,  # folder to fill
-    sounds: list[Sound],  # what to embed
+    sounds: list[Sound],  # what to embed, from `named_sounds`
     model: EmbeddingModel,  # the model
     run: EmbedRun,  # what makes the embeddings
     classifier: Classifier | None = None,  # what names the sounds, if labels are wanted
 ) -> str:  # what was done
-    "Embed what is not there yet. Raises `InputError` if the folder was filled with other settings, or no sound can be used."
+    "Embed what is not there yet. Raises `InputError` if another process fills the folder, other settings did, or no sound can be used."
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is there and is no folder; choose another with --out")
+    if not sounds:
+        raise InputError("there are no sounds to embed, expected at least one file that may be a sound")
+    with FolderClaim(out):
+        return _embed_into(out, sounds, model, run, classifier)
+
+
+def _divide(sounds, parts, done, size, timestamps):
+    "Sounds that wait in `parts` already, those to embed, and (name, reason) of those that cannot be."
+    ready, rest, skipped = [], [], []
+    for sound in sounds:
+        name = listed_name(sound.name)
+        try:
+            if sound.problem:
+                skipped.append((name, listed_name(sound.problem)))
+            elif name not in done:
+                (ready if is_embedded(_path(parts, sound), size, timestamps) else rest).append(sound)
+        except InputError as error:
+            skipped.append((name, listed_name(str(error))))
+    return ready, rest, skipped
+
+
+def _embed_into(out, sounds, model, run, classifier):
+    "Fill a folder that this process has claimed."
     settings, parts = out / "embedding.json", out / ".parts" if run.table or run.classify else out
-    if settings.exists() and (other := differing_settings(load_config(EmbedRun, settings), run)):
+    if os.path.lexists(settings) and (other := differing_settings(load_config(EmbedRun, settings), run)):
         raise InputError(f"{out}: was filled with other settings ({other}); choose another folder with --out")
-    done = names_in_table(out / "embeddings.parquet") if run.table else set(read_classes(out / "classes.csv").file)
-    rest = [sound for sound in sounds if sound.name not in done and not (parts / f"{sound.name}.npy").exists()]
+    size = model.timestamp_embedding_size if run.timestamps else model.scene_embedding_size
+    table, labels = out / "embeddings.parquet", out / "classes.csv"
+    before = read_classes(labels) if run.classify else read_rows(table, size, run.timestamps) if run.table else pd.DataFrame({"file": []})
+    for inner in {"", *(os.path.dirname(sound.name) for sound in sounds if not sound.problem)}:
+        remove_leftovers(parts / inner)
+    remove_leftovers(out)
     save_config(run, settings)
-    skipped = embed_sounds(rest, model, parts, run.timestamps)
+    ready, rest, skipped = _divide(sounds, parts, set(before.file), size, run.timestamps)
+    failed = embed_sounds(rest, model, parts, run.timestamps)
+    skipped += failed
     write_skipped(out, skipped)
-    ready = [sound.name for sound in sounds if (parts / f"{sound.name}.npy").exists()]
-    if run.table and ready:
-        write_table(out, parts, ready, run.timestamps)
-    if run.classify and ready:
-        write_classes(out, parts, ready, classifier)
-    if not done and not ready:
+    lost = {name for name, _ in failed}
+    names = [sound.name for sound in ready + rest if listed_name(sound.name) not in lost]
+    if run.table:
+        write_table(table, before, parts, names)
+    if run.classify:
+        write_classes(labels, before, parts, names, classifier)
+    if parts != out and parts.exists():
+        shutil.rmtree(parts)
+    if len(skipped) == len(sounds):
         raise InputError(f"none of {len(sounds)} sounds could be embedded; the first, {skipped[0][0]}: {skipped[0][1]}")
-    count = read_classes(out / "classes.csv").label.value_counts()
-    return "\n".join([
-        f"{out}: {len(sounds) - len(skipped):,} of {len(sounds):,} sounds {'classified' if run.classify else 'embedded'}, "
-        f"{len(rest) - len(skipped):,} of them by this run",
-        *[f"{len(skipped)} could not be used; {out / 'skipped.csv'} says why"] * bool(skipped),
-        *[f"{out / 'classes.csv'}: " + ", ".join(f"{label} {n:,}" for label, n in count.items())] * run.classify])
+    lines = [f"{out}: {len(sounds) - len(skipped):,} of {len(sounds):,} sounds {'classified' if run.classify else 'embedded'}, "
+             f"{len(rest) - len(failed):,} of them by this run"]
+    if skipped:
+        lines.append(f"{len(skipped)} could not be used; {out / 'skipped.csv'} says why")
+    if run.classify:
+        lines.append(f"{labels}: " + ", ".join(f"{label} {n:,}" for label, n in read_classes(labels).label.value_counts().items()))
+    return "\n".join(lines)
 
 # %% ../nbs/08_embed.ipynb #2b3b58da
 def choose_layers(
@@ -718,8 +915,8 @@ def choose_layers(
         return None
     if text == "all":
         return list(range(1, blocks + 1))
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise InputError(f"layers are {text!r}, expected numbers with commas between, such as 3,6,12, or all")
+    if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
+        raise InputError(f"layers are {shown(text)}, expected numbers with commas between, such as 3,6,12, or all")
     return [int(number) for number in text.split(",")]
 
 # %% ../nbs/08_embed.ipynb #cfc477a5
@@ -729,10 +926,10 @@ def choose_device(
     "A device by its name. Raises `InputError` if this machine has none of that name."
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # a device without values, such as meta, fails here
         return device
-    except (RuntimeError, AssertionError):
-        raise InputError(f"device is {name!r}, which is not on this machine; expected a name such as cpu or cuda") from None
+    except Exception:  # each kind of device fails in a way of its own, some by a module that is not there
+        raise InputError(f"device is {shown(name)}, which is not on this machine; expected a name such as cpu or cuda") from None
 
 # %% ../nbs/08_embed.ipynb #ea52c2a6
 def open_embedder(

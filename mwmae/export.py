@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['fourier_filters', 'ConvLogMel', 'standardise_exactly', 'mirrored_positions', 'ExportableModel', 'trace',
            'export_facts', 'export_program', 'need_onnx', 'export_onnx', 'run_exported', 'largest_difference',
-           'write_folder', 'mwmae_export']
+           'read_notes', 'write_folder', 'mwmae_export']
 
 # %% ../nbs/09_export.ipynb #bf1bee70
 import copy
+import io
 import json
 import logging
 import math
@@ -28,7 +29,7 @@ from . import __version__
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE
 from .checkpoint import find_model, load_encoder, share_encoder
 from .commands import command
-from .files import atomic_file
+from .files import atomic_file, check_file
 from .embed import SHORTEST, EmbedConfig, EmbeddingModel, choose_layers, get_scene_embeddings, get_timestamp_embeddings
 
 # %% ../nbs/09_export.ipynb #a79c541c
@@ -161,9 +162,11 @@ def export_program(
     path: str | Path,  # the file to write, by custom with the suffix .pt2
 ):
     "Write a model for `torch.export.load`, whole or not at all."
-    program = trace(model)
-    with atomic_file(path) as temporary, open(temporary, "wb") as file, _without_warnings():
-        torch.export.save(program, file, extra_files={"mwmae.json": export_facts(model)})
+    program, content = trace(model), io.BytesIO()  # its own writer would say of a full disk only that it failed
+    with _without_warnings():
+        torch.export.save(program, content, extra_files={"mwmae.json": export_facts(model)})
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 # %% ../nbs/09_export.ipynb #8706fe41
 def need_onnx():  # the packages onnx and onnxruntime
@@ -212,15 +215,14 @@ def export_onnx(
     _name_sizes(message.graph)
     onnx.helper.set_model_props(message, {"mwmae": export_facts(model)})
     with atomic_file(path) as temporary:
-        Path(temporary).write_bytes(message.SerializeToString())
+        temporary.write_bytes(message.SerializeToString())
 
 # %% ../nbs/09_export.ipynb #190d3ce9
 def run_exported(
-    path: str | Path,  # an exported file: ONNX if its suffix is .onnx, else a program
+    path: str | Path,  # an exported file: ONNX if its suffix is .onnx, else a program, which has to be trusted
 ) -> tuple:  # a function from audio (n, samples) to (scene, timestamps), all numpy arrays; and what the file says of itself
     "Open an exported file. Raises `InputError` if it is not there."
-    if not Path(path).is_file():
-        raise InputError(f"{path}: there is no such file, expected an exported model")
+    check_file(path, "an exported model")
     if Path(path).suffix == ".onnx":
         _, runtime = need_onnx()
         session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -244,6 +246,17 @@ def largest_difference(
         differences += [np.abs(a - b.numpy()).max() for a, b in zip(run(audio.numpy()), expected)]
     return float(max(differences))
 
+# %% ../nbs/09_export.ipynb #cec5f9d5
+def read_notes(
+    path: str,  # a file with Markdown
+) -> str:  # its text
+    "Read the notes of a model card. Raises `InputError` if they are no text."
+    check_file(path, "Markdown for --notes")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text in UTF-8, expected Markdown for --notes") from None
+
 # %% ../nbs/09_export.ipynb #adb67b48
 def write_folder(
     model: str,  # as `find_model` understands it
@@ -256,12 +269,7 @@ def write_folder(
     "Write an encoder as a model folder. Raises `InputError` for what a folder cannot hold, and if `out` is something else."
     if layers or pool != "mean":
         raise InputError("--layers and --pool are chosen when a model folder is used, expected neither with --format folder")
-    if notes and not Path(notes).is_file():
-        raise InputError(f"--notes {notes}: there is no such file, expected Markdown")
-    if Path(out).exists() and not (Path(out) / "model.safetensors").is_file():
-        raise InputError(f"{out}: is there and is no model folder; choose another name")
-    text = Path(notes).read_text(encoding="utf-8").strip() if notes else ""
-    share_encoder(model, out, notes=text, **{name: value for name, value in card.items() if value})
+    share_encoder(model, out, notes=read_notes(notes) if notes else "", **{name: value for name, value in card.items() if value})
     return f"{out}: {(Path(out) / 'model.safetensors').stat().st_size / 1e6:.1f} MB; the encoder in half precision, with a model card"
 
 # %% ../nbs/09_export.ipynb #46e0da25
@@ -288,6 +296,8 @@ def mwmae_export(
     export, suffix = formats[format]
     if Path(out).suffix != suffix:
         raise InputError(f"{out}: expected a file name that ends in {suffix} for --format {format}")
+    if Path(out).is_dir():
+        raise InputError(f"{out}: is a folder, expected the name of a file to write")
     encoder = load_encoder(find_model(model))
     embedder = EmbeddingModel(encoder, EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool)).eval()
     export(embedder, out)

@@ -265,7 +265,7 @@ def differing_settings(
     return ", ".join(f"--{name} {new} (was {old})" for name, old, new in pairs if new != old)
 
 # %% ../nbs/04_files.ipynb #d97d191b
-_DISK_ERROR = re.compile(r"code: (\d+)")  # how the library words an error of the operating system
+_DISK_ERROR = re.compile(r"(?:code: |os error )(\d+)")  # how the library words an error of the operating system
 
 
 def save_tensors(

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['MODEL_SETTINGS', 'BUILTIN_CLIPS', 'COLUMNS', 'PROBED', 'HELD_OUT_SEED', 'STOPPING', 'PretrainConfig',
            'check_settings', 'model_name', 'learning_rate', 'epoch_order', 'step_batches', 'steps_per_epoch',
-           'builtin_sound', 'make_builtin', 'processes', 'open_data', 'report_skipped', 'training_share',
-           'held_out_loss', 'band_mean_loss', 'open_log', 'show_losses', 'save_figures', 'make_optimizer', 'take_step',
-           'stop_request', 'speed_up', 'Run', 'one_ahead', 'Record', 'pretrain', 'compare_settings', 'has_bfloat16',
-           'machine_settings', 'new_run', 'newest_run', 'default_model', 'last_words', 'begin_run', 'run_command',
-           'window_list', 'mwmae_pretrain']
+           'builtin_sound', 'make_builtin', 'processes', 'main_first', 'open_data', 'report_skipped', 'training_share',
+           'held_out_loss', 'band_mean_loss', 'open_log', 'read_log', 'show_losses', 'save_figures', 'make_optimizer',
+           'take_step', 'stop_request', 'speed_up', 'Run', 'one_ahead', 'Record', 'claimed_run', 'check_no_run',
+           'pretrain', 'compare_settings', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'default_model',
+           'last_words', 'begin_run', 'run_command', 'window_list', 'mwmae_pretrain']
 
 # %% ../nbs/07_pretrain.ipynb #86e9324e
 import contextlib
@@ -17,6 +17,7 @@ import importlib.util
 import io
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,7 +26,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from fastcore.basics import patch
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -46,8 +47,9 @@ from .audio import InputError
 from .checkpoint import (
     INSTALLED, PACKAGED, begin_with, check_checkpoint, find_model, list_checkpoints,
     load_checkpoint, newest_checkpoint, packaged_folder, save_checkpoint)
-from .commands import command
-from .files import atomic_file, differing_settings, load_config, save_config
+from .commands import command, world_sentence
+from .files import (
+    FolderClaim, atomic_file, check_file, differing_settings, errors_named, load_config, save_config, shown)
 from .corpus import (
     ClipIndex, CropDataset, Prepared, SoundFiles, SpectrogramStore, analyse_all, prepare, prepare_samples, split_held_out)
 from .masking import random_masking
@@ -94,17 +96,27 @@ class PretrainConfig:
         check_settings(self)
 
 # %% ../nbs/07_pretrain.ipynb #1f0d477c
+_RANGES = {  # smallest and largest value of each setting that is a number; None passes
+    "epochs": (1, 10**6), "batch": (1, 10**7), "micro_batch": (1, 10**7), "frames": (1, 10**5), "decoder_depth": (1, 1000),
+    "evaluate_every": (1, 10**12), "save_every": (1, 10**12), "keep": (1, 10**12),
+    "base_lr": (0, 1000), "warmup": (0, 10**6), "weight_decay": (0, 1000), "workers": (0, 1024), "seed": (0, 2**64 - 1),
+}
+
+
 def check_settings(
     config: PretrainConfig,  # settings of a run
 ):
     "Raises `InputError` naming the first setting that cannot be."
-    for name in ("epochs", "batch", "evaluate_every", "save_every", "keep", "micro_batch"):
+    for name, (least, most) in _RANGES.items():
         value = getattr(config, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} is {value}, expected at least 1")
-    for name in ("base_lr", "warmup", "weight_decay", "workers", "seed"):
-        if not 0 <= getattr(config, name) < math.inf:
-            raise InputError(f"--{name} is {getattr(config, name)}, expected 0 or more")
+        if value is not None and not value >= least:  # not a number is never at least anything
+            raise InputError(f"--{name} is {shown(value)}, expected at least {least}")
+        if value is not None and value > most:
+            raise InputError(f"--{name} is {shown(value)}, expected at most {most}")
+    for name in ("data", "model", "init", "probe"):
+        value = getattr(config, name)
+        if value is not None and (not value or "\0" in value):
+            raise InputError(f"--{name} is {shown(value)}, expected a name")
     if not 0 < config.share <= 1:
         raise InputError(f"--share is {config.share}, expected more than 0 and at most 1")
     if not 0 < config.beta2 < 1:
@@ -207,19 +219,59 @@ def make_builtin(
     folder: Path,  # where its store will be
     clips: int = BUILTIN_CLIPS,  # how many clips to make
 ):
-    "Make the store of the built-in corpus on all cores, unless it is there already."
-    with contextlib.suppress(InputError):
-        SpectrogramStore(folder)
-        return
+    "Make the store of the built-in corpus on all cores, unless it is there already. If another process is at it, wait for that one."
+    with _turn(folder.parent):
+        with contextlib.suppress(InputError):
+            SpectrogramStore(folder)
+            return
+        _fill_builtin(folder, clips)
+
+
+def _fill_builtin(folder, clips):
+    "Make the sounds and their store."
     batches = (range(i, min(i + 10, clips)) for i in range(0, clips, 10))
     with contextlib.closing(analyse_all(batches, _builtin_sounds)) as made:
         sounds = tqdm(chain.from_iterable(made), "making sounds", clips, unit=" clips", dynamic_ncols=True, disable=None)
         prepare_samples(sounds, folder)
 
+
+@contextlib.contextmanager
+def _turn(folder):
+    "Claim a folder as soon as nobody else has it; who waits is told for whom."
+    claim = None
+    for attempt in count():
+        try:
+            claim = FolderClaim(folder)
+            break
+        except InputError as error:
+            if not attempt:
+                print(f"waiting, since {error}", file=sys.stderr)
+            time.sleep(0.2)
+    with claim:
+        yield
+
 # %% ../nbs/07_pretrain.ipynb #1949d8ca
 def processes() -> PartialState:  # rank, number of processes, device
     "The processes of this run; without an accelerator they compute on the CPU and talk through gloo."
     return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def main_first(
+    work,  # function without arguments, whose result is a plain value
+):  # what it returned, in every process
+    "Let the main process do something while the others wait. What it raises ends the others, too, without a word of their own."
+    told, error = [None, False], None
+    if processes().is_main_process:
+        try:
+            told = [work(), False]
+        except Exception as raised:
+            told, error = [None, True], raised
+    broadcast_object_list(told)
+    if error is not None:
+        raise error
+    if told[1]:
+        sys.exit(2)
+    return told[0]
 
 
 def open_data(
@@ -233,12 +285,10 @@ def open_data(
     source = Path(data).resolve()
     name = f"{source.stem}-{zlib.crc32(os.fsencode(source)):08x}" if data != "builtin" else f"builtin-{BUILTIN_CLIPS}"
     folder = stores / (f"{name}-index" if from_files else name)
-    if processes().is_main_process:
-        if data == "builtin":
-            make_builtin(folder)
-        else:
-            report_skipped(prepare(data, folder, spectrograms=not from_files))
-    processes().wait_for_everyone()
+    if data == "builtin":
+        main_first(lambda: make_builtin(folder))
+    else:
+        main_first(lambda: report_skipped(prepare(data, folder, spectrograms=not from_files)))
     return SoundFiles(data, folder) if from_files else SpectrogramStore(folder)
 
 
@@ -294,17 +344,52 @@ COLUMNS = ("step", "epoch", "learning_rate", "loss", "gradient_norm", "held_out_
 PROBED = ("nearest_neighbour", "linear")  # further columns of a run with a probe, as `quick_scores` names them
 
 
+def _is_number(text):
+    "Whether a field of a log is a number, or empty."
+    try:
+        return not text or float(text) is not None
+    except ValueError:
+        return False
+
+
+def _whole_rows(path, fields, most):
+    "The lines of a log that are whole, each step up to `most` once, in their order. A disk or an editor may have damaged the others."
+    check_file(path, "the log of a run")
+    rows, last = [], -1
+    for line in path.read_bytes().decode("utf-8", errors="replace").splitlines()[1:]:
+        step, *values = line.split(",")
+        known = step.isascii() and step.isdigit() and len(step) < 16 and last < int(step) <= most
+        if known and len(values) == fields - 1 and all(map(_is_number, values)):
+            rows.append(line)
+            last = int(step)
+    return rows
+
+
 def open_log(
     path: Path,  # log.csv of a run
     step: int,  # steps that count; what was logged after them is cut off
     columns: tuple = COLUMNS,  # their names
-) -> io.TextIOBase:  # the file, each line of which reaches the disk at once
-    "Open a log to add lines behind those of the first `step` steps."
-    lines = path.read_text().splitlines()[1:] if path.is_file() else []
-    kept = [line for line in lines if line.count(",") == len(columns) - 1 and int(line.partition(",")[0]) <= step]
+) -> io.TextIOBase:  # the file, each line of which reaches the system at once
+    "Open a log to add lines behind those of the first `step` steps. Of a damaged one it keeps what is whole, and says so."
+    kept = _whole_rows(path, len(columns), step) if step and os.path.lexists(path) else []
+    if step and len(kept) <= step:
+        print(f"{path}: {step + 1 - len(kept)} of {step + 1} lines are missing or damaged; the others are kept", file=sys.stderr)
     with atomic_file(path) as temporary:
-        temporary.write_text("\n".join([",".join(columns), *kept]) + "\n")
-    return open(path, "a", buffering=1, newline="")
+        temporary.write_text("\n".join([",".join(columns), *kept]) + "\n", encoding="utf-8")
+    return open(path, "a", buffering=1, newline="", encoding="utf-8")
+
+
+def read_log(
+    run: str | Path,  # a run folder
+) -> pd.DataFrame:  # a row for each step, with the columns of the file
+    "Read what is whole of a run's log. Raises `InputError` if that is nothing."
+    path = Path(run) / "log.csv"
+    check_file(path, "the log of a run")
+    head = path.read_bytes().partition(b"\n")[0].decode("utf-8", errors="replace").strip()
+    rows = _whole_rows(path, head.count(",") + 1, math.inf)
+    if tuple(head.split(",")) not in (COLUMNS, COLUMNS + PROBED) or not rows:
+        raise InputError(f"{path}: begins with {shown(head)}, expected the columns {', '.join(COLUMNS)} and a line for each step")
+    return pd.read_csv(io.StringIO("\n".join([head, *rows])))
 
 # %% ../nbs/07_pretrain.ipynb #f0226518
 def show_losses(
@@ -312,7 +397,7 @@ def show_losses(
     ax=None,  # matplotlib axes; None makes a figure
 ):  # the axes drawn on
     "Draw training and held-out loss of a run over its epochs, beside the guess that knows each band's mean."
-    log = pd.read_csv(Path(run) / "log.csv")
+    log = read_log(run)
     if ax is None:
         ax = Figure(figsize=(8, 3), layout="constrained").subplots()
     smooth = log.loss.rolling(max(1, len(log) // 100), min_periods=1).mean()
@@ -320,8 +405,9 @@ def show_losses(
     held_out = log.dropna(subset="held_out_loss")
     ax.plot(held_out.epoch, held_out.held_out_loss, "o-", ms=4, label="held-out clips")
     state = newest_checkpoint(Path(run) / "checkpoints", lambda _: None)
-    if state:
-        ax.axhline(check_checkpoint(state)["band_mean_loss"], color="grey", ls=":", label="mean of each band")
+    guess = check_checkpoint(state).get("band_mean_loss") if state else None
+    if isinstance(guess, (int, float)):
+        ax.axhline(guess, color="grey", ls=":", label="mean of each band")
     ax.set(xlabel="epoch", ylabel="masked loss", ylim=(0, None))
     beside = _show_probe(log, ax) if PROBED[0] in log else []
     ax.legend(handles=[*ax.lines, *beside], fontsize=8 if beside else None)
@@ -345,7 +431,8 @@ def save_figures(
     batch: dict,  # held-out clips: 'spectrogram' (b, frames, mels) and 'noise' (b, n)
 ):
     "Draw the loss curve of a run, and reconstructions of up to three held-out clips."
-    show_losses(run).figure.savefig(run / "figures" / "loss.png")
+    with atomic_file(run / "figures" / "loss.png") as temporary:
+        show_losses(run).figure.savefig(temporary, format="png")
     figure = Figure(figsize=(8, 5.4), layout="constrained")
     rows = figure.subplots(3, 3, sharex=True, sharey=True)
     with torch.no_grad():
@@ -356,7 +443,8 @@ def save_figures(
         ax.set_title("")
     for ax in rows[:-1].flat:
         ax.set_xlabel("")
-    figure.savefig(run / "figures" / "reconstruction.png")
+    with atomic_file(run / "figures" / "reconstruction.png") as temporary:
+        figure.savefig(temporary, format="png")
 
 # %% ../nbs/07_pretrain.ipynb #cb01471c
 def make_optimizer(
@@ -393,11 +481,20 @@ def take_step(
     return loss, norm
 
 # %% ../nbs/07_pretrain.ipynb #99fab1c9
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+
+
+def _heeded():
+    "The signals that ask a run to stop; one that `nohup` had the process ignore is not among them."
+    hangup = getattr(signal, "SIGHUP", None)
+    return [number for number in _STOPS if number != hangup or signal.getsignal(number) != signal.SIG_IGN]
+
+
 @contextlib.contextmanager
 def stop_request(
     answer: str = "",  # what to write to the terminal at once when the request comes
 ):  # yields the event
-    "Yields an event that is set by the first SIGINT or SIGTERM; a SIGINT more than a second later interrupts."
+    "Yields an event that is set by the first SIGINT, SIGTERM, SIGHUP or SIGUSR1; a SIGINT more than a second later interrupts."
     event, before, time_of = threading.Event(), {}, {}
 
     def note(number, frame):
@@ -408,10 +505,11 @@ def stop_request(
             return
         time_of["request"] = time.monotonic()
         event.set()
-        os.write(2, answer.encode())  # print could have been interrupted by this very signal
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, answer.encode())  # print could have been interrupted by this very signal
 
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, note) for number in _heeded()}
     try:
         yield event
     finally:
@@ -457,6 +555,7 @@ class Run:
         model = speed_up(self.module, config)
         self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(self.module, config))
         self.steps = config.epochs * steps_per_epoch(config, len(train))
+        self.whole, self.saved = True, None  # whether state and log are those after a whole step; the step of the last checkpoint
         self.state = {"step": 0, "steps": self.steps, "clips": len(self.corpus), "held_out_clips": len(held_out)}
         self.probe = QuickProbe(config.probe, shape) if config.probe else None
         if self.probe:
@@ -504,16 +603,17 @@ def training_batches(
     place = len(self.examples), accelerator.process_index, accelerator.num_processes
     shares = _Shares(lambda step: step_batches(self.config, place[0], step, *place[1:]), range(start, self.steps))
     loader = DataLoader(
-        self.examples, batch_sampler=shares, num_workers=self.config.workers, worker_init_fn=_leave_interrupts,
+        self.examples, batch_sampler=shares, num_workers=self.config.workers, worker_init_fn=_leave_signals,
         pin_memory=accelerator.device.type == "cuda")
     batches = iter(loader) if self.config.workers or accelerator.device.type != "cpu" else one_ahead(loader)
     for step in shares.steps:
         yield [(self.to_device(next(batches)), weight) for _, weight in shares.of(step)]
 
 
-def _leave_interrupts(worker):
-    "Let the training process alone decide what Ctrl-C means."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals(worker):
+    "Let the training process alone decide what Ctrl-C and other requests to stop mean."
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Shares:
@@ -536,10 +636,12 @@ def begin(
     newest = newest_checkpoint(self.folder / "checkpoints", say) if resume else None
     if newest:
         found = check_checkpoint(newest)
+        self.check_state(found, newest)
         for name, now in self.state.items():
             if name != "step" and found.get(name) != now:
                 raise InputError(f"{self.folder}: the run began with {name} {found.get(name)}, now it is {now}; its data has changed")
         self.state = load_checkpoint(newest, self.module, self.optimizer)
+        self.saved = self.state["step"]
         say(f"going on after step {self.state['step']:,}")
         return
     if self.config.init:
@@ -553,6 +655,21 @@ def begin(
     self.state["band_mean_loss"] = band_mean_loss(self.module.config, train.to(self.accelerator.device), batches)
     self.state["loss_before"] = self.state["loss"] = held_out_loss(self.model, batches)
     self.measure_probe()
+
+
+@patch
+def check_state(
+    self: Run,
+    state: dict,  # of a checkpoint
+    checkpoint: Path,  # where it comes from, for the message
+):
+    "Raises `InputError` naming what a run needs of its state and does not find."
+    step, scores = state.get("step"), [name for probed in PROBED for name in (probed, f"{probed}_before")] if self.probe else []
+    if not isinstance(step, int) or not 0 <= step <= self.steps:
+        raise InputError(f"{checkpoint / 'state.json'}: step is {shown(step)}, expected a number from 0 to {self.steps}")
+    for name in ("band_mean_loss", "loss_before", "loss", *scores):
+        if not isinstance(state.get(name), (int, float)):
+            raise InputError(f"{checkpoint / 'state.json'}: {name} is {shown(state.get(name))}, expected a number")
 
 # %% ../nbs/07_pretrain.ipynb #896f3c02
 @patch
@@ -585,16 +702,17 @@ STOPPING = "\nstopping after this step; Ctrl-C again does not wait for it\n"
 
 @patch
 def fit(self: Run):
-    "Train to the last step, or until asked to stop; whatever ends it, a checkpoint is written first."
+    "Train to the last step, or until asked to stop; whatever ends it but a second Ctrl-C, a checkpoint of the last whole step is written first."
     config, accelerator = self.config, self.accelerator
     per_epoch, held_out = steps_per_epoch(config, len(self.examples)), self.held_out_batches()
-    with stop_request(STOPPING if accelerator.is_main_process else "") as stop, Record(self) as record:
+    with stop_request(STOPPING if accelerator.is_main_process else "") as stop, Record(self) as record, self.rescue(record):
         for batches in record.watch(self.training_batches(self.state["step"])):
             epoch = self.state["step"] / per_epoch
             rate = learning_rate(epoch, config)
+            self.whole = False
             loss, norm = take_step(self.model, self.optimizer, batches, rate, accelerator)
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                self.save()
+                self.whole = True  # the step was not taken
                 self.complain(batches, loss, norm)
             self.state["step"] += 1
             measured = None
@@ -602,8 +720,10 @@ def fit(self: Run):
                 measured = self.state["loss"] = held_out_loss(self.model, held_out)
                 self.measure_probe()
             record.add(self.state["step"], epoch + 1 / per_epoch, rate, loss, norm, measured)
+            self.whole = True
             stopping = self.any_process(stop.is_set())
             if stopping or self.state["step"] % config.save_every == 0 or self.state["step"] == self.steps:
+                record.sync()
                 self.save()
                 record.draw(held_out[0], stopping or self.state["step"] == self.steps)
             if stopping:
@@ -624,9 +744,35 @@ def any_process(
 @patch
 def save(self: Run):
     "Write a checkpoint; the main process does, the others wait for it."
-    if self.accelerator.is_main_process:
-        save_checkpoint(self.folder / "checkpoints", self.module, self.optimizer, self.state, self.config.keep)
-    self.accelerator.wait_for_everyone()
+    main_first(self.write_checkpoint)
+
+
+@patch
+def write_checkpoint(self: Run):
+    "Write a checkpoint. Raises `InputError` if the weights are no finite numbers, which no run could go on with."
+    if not all(parameter.isfinite().all() for parameter in self.module.parameters()):
+        raise InputError(
+            f"{self.folder}: weights are not finite after step {self.state['step']:,}, so they were not saved; "
+            f"the checkpoint before is kept; a smaller --base_lr may help")
+    save_checkpoint(self.folder / "checkpoints", self.module, self.optimizer, self.state, self.config.keep)
+    self.saved = self.state["step"]
+
+
+@patch
+@contextlib.contextmanager
+def rescue(
+    self: Run,
+    record,  # the `Record` of the run
+):
+    "If an error ends the block after a whole step, write a checkpoint of it. If that fails too, the error is still the first one."
+    try:
+        yield
+    except Exception:
+        if self.whole and self.accelerator.is_main_process and self.saved != self.state["step"]:
+            with contextlib.suppress(OSError, InputError):
+                record.sync()
+                self.write_checkpoint()
+        raise
 
 
 @patch
@@ -639,11 +785,11 @@ def complain(
     "Raise `InputError` naming the clips of a step whose loss or gradient is not finite."
     clips = [int(i) for batch, weight in batches if weight for i in batch["index"]]
     names = sorted({self.corpus.source(clip) for share in gather_object([clips]) for clip in share})
-    shown = ", ".join(names[:16]) + (f" and {len(names) - 16} more" if len(names) > 16 else "")
+    listed = ", ".join(names[:16]) + (f" and {len(names) - 16} more" if len(names) > 16 else "")
     step, where = self.state["step"], self.folder / "checkpoints"
     raise InputError(
         f"{self.folder}: loss {loss:g} and gradient norm {norm:g} after step {step:,}, expected finite numbers; "
-        f"the last good step is in {where}; a smaller --base_lr may help; the clips were {shown}")
+        f"the last good step is in {where}; a smaller --base_lr may help; the clips were {listed}")
 
 # %% ../nbs/07_pretrain.ipynb #b58c0907
 class Record:
@@ -654,24 +800,47 @@ class Record:
         run: Run,  # the run
     ):
         self.run, self.main = run, run.accelerator.is_main_process
+        self.path, self.failed = run.folder / "log.csv", set()
 
     def __enter__(self):
         run, step = self.run, self.run.state["step"]
         if self.main:
-            (run.folder / "figures").mkdir(parents=True, exist_ok=True)
-            self.log = open_log(run.folder / "log.csv", step, COLUMNS + PROBED * bool(run.probe))
+            self.log = open_log(self.path, step, COLUMNS + PROBED * bool(run.probe))
             if not step:
-                self.log.write(f"0,0.0,,,,{run.state['loss_before']!r}{self.probed(True)}\n")
+                self.write(f"0,0.0,,,,{run.state['loss_before']!r}{self.probed(True)}\n")
         self.bar = tqdm(
             initial=step * run.config.batch, total=run.steps * run.config.batch, unit=" clips", dynamic_ncols=True,
             bar_format="{percentage:3.0f}% {bar} {remaining} left, {rate_fmt}{postfix}", disable=None if self.main else True)
         self.begin, self.waited, self.since, self.drawn = time.perf_counter(), 0.0, step, time.perf_counter()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, *error):
         self.bar.close()
         if self.main:
-            self.log.close()
+            with contextlib.suppress(OSError) if kind else errors_named(self.path):
+                self.log.close()
+
+    def write(self, line):
+        "Add a line to the log."
+        with errors_named(self.path):
+            self.log.write(line)
+
+    def sync(self):
+        "Wait until the log is on the disk; a checkpoint never knows of a step that the log could lose."
+        if self.main:
+            with errors_named(self.path):
+                os.fsync(self.log.fileno())
+
+    @contextlib.contextmanager
+    def spare(self, what):
+        "Write what the result does not need. If it cannot be written, that is said once, and training goes on."
+        try:
+            yield
+        except (OSError, InputError) as error:
+            if what not in self.failed:
+                with contextlib.suppress(OSError):
+                    print(f"{what} cannot be written, training goes on ({world_sentence(error) or error})", file=sys.stderr)
+            self.failed.add(what)
 
     def probed(self, measured):
         "The scores of the probe as the end of a line of the log, empty between measurements."
@@ -707,7 +876,7 @@ def add(
     measured, state = held_out is not None, self.run.state
     scores = {name: state[name] for name in PROBED} if self.run.probe else {}
     self.run.accelerator.log(values | ({"held_out_loss": held_out} | scores if measured else {}), step)
-    self.log.write(f"{step},{epoch!r},{rate!r},{loss!r},{norm!r},{repr(held_out) if measured else ''}{self.probed(measured)}\n")
+    self.write(f"{step},{epoch!r},{rate!r},{loss!r},{norm!r},{repr(held_out) if measured else ''}{self.probed(measured)}\n")
     self.bar.update(self.run.config.batch)
     probed = "".join(f", {name.replace('_', ' ')} {score:.0%}" for name, score in scores.items())
     self.bar.set_postfix_str(f"loss {loss:.3f}, held-out {state['loss']:.3f}{probed}", refresh=False)
@@ -723,10 +892,10 @@ def measure_speed(
     "Add a line to speed.csv for the steps since the last one."
     path, now = self.run.folder / "speed.csv", time.perf_counter()
     seconds = now - self.begin
-    with open(path, "a") as file:
-        if not file.tell():
-            file.write("step,seconds,clips_per_second,data_wait_share\n")
-        file.write(f"{step},{seconds:.3f},{(step - self.since) * self.run.config.batch / seconds:.2f},{self.waited / seconds:.5f}\n")
+    line = f"{step},{seconds:.3f},{(step - self.since) * self.run.config.batch / seconds:.2f},{self.waited / seconds:.5f}\n"
+    with self.spare("speed.csv"), errors_named(path), open(path, "a", encoding="utf-8") as file:
+        head = "" if file.tell() else "step,seconds,clips_per_second,data_wait_share\n"
+        file.write(head + line)
     self.begin, self.waited, self.since = now, 0.0, step
 
 # %% ../nbs/07_pretrain.ipynb #aab9a4fe
@@ -738,8 +907,53 @@ def draw(
 ):
     "Draw the figures of the run, if it is time to."
     if self.main and (last or time.perf_counter() - self.drawn > 300):
-        save_figures(self.run.folder, self.run.module, batch)
+        with self.spare("figures"):
+            save_figures(self.run.folder, self.run.module, batch)
         self.drawn = time.perf_counter()
+
+# %% ../nbs/07_pretrain.ipynb #f7e48471
+@contextlib.contextmanager
+def claimed_run(
+    folder: Path,  # run folder
+    config: PretrainConfig,  # settings of the run
+    resume: bool,  # whether there is a run in it
+):
+    "Hold a run folder while the block trains in it. Raises `InputError` if somebody else does, or its settings are not `config`."
+    with contextlib.ExitStack() as held:
+        main_first(lambda: _take_folder(held, folder, config, resume))
+        yield
+
+
+def _take_folder(held, folder, config, resume):
+    "Claim a folder and compare or write its settings."
+    if resume:
+        load_config(PretrainConfig, folder / "config.json")  # claiming would make a folder that is not there
+        held.enter_context(FolderClaim(folder))
+        compare_settings(load_config(PretrainConfig, folder / "config.json"), config, folder)
+        return
+    made = not folder.exists()
+    held.enter_context(FolderClaim(folder))
+    check_no_run(folder)
+    held.callback(_remove_unused, folder, made)
+    save_config(config, folder / "config.json")
+
+
+def _remove_unused(folder, made):
+    "Take back the settings of a run that wrote nothing else, and the folder if it was made for the run."
+    with contextlib.suppress(OSError):  # what ended the run is worth more words
+        if {path.name for path in folder.iterdir()} <= {".lock", "config.json"}:
+            (folder / "config.json").unlink(missing_ok=True)
+            (folder / ".lock").unlink()
+            if made:
+                folder.rmdir()
+
+
+def check_no_run(
+    folder: Path,  # run folder
+):
+    "Raises `InputError` if there is a run in a folder already."
+    if (folder / "config.json").exists():
+        raise InputError(f"--out {folder}: there is a run already; --resume continues it, another name begins another")
 
 # %% ../nbs/07_pretrain.ipynb #f69933a2
 def pretrain(
@@ -750,20 +964,15 @@ def pretrain(
 ) -> dict:  # state at the end: step, loss_before, loss, band_mean_loss
     "Pre-train a model, or go on with a run. Raises `InputError` if data, settings or folder are not what they have to be."
     folder = Path(folder)
-    if resume:
-        compare_settings(load_config(PretrainConfig, folder / "config.json"), config, folder)
-    elif (folder / "config.json").exists():
-        raise InputError(f"--out {folder}: there is a run already; --resume continues it, another name begins another")
-    run = Run(config, folder, corpus or open_data(config.data, folder.parent / "stores", config.from_files))
-    run.begin(resume)
-    if run.accelerator.is_main_process:
-        save_config(config, folder / "config.json")
-    if config.tracker:
-        run.accelerator.init_trackers("mwmae", asdict(config))
-    run.accelerator.print(run.describe())
-    run.fit()
-    run.accelerator.end_training()
-    return run.state
+    with claimed_run(folder, config, resume):
+        run = Run(config, folder, corpus or open_data(config.data, folder.parent / "stores", config.from_files))
+        run.begin(resume)
+        if config.tracker:
+            run.accelerator.init_trackers("mwmae", asdict(config))
+        run.accelerator.print(run.describe())
+        run.fit()
+        run.accelerator.end_training()
+        return run.state
 
 
 def compare_settings(
@@ -813,10 +1022,24 @@ def machine_settings(
 def new_run(
     runs: Path,  # folder of runs
     model: str,  # name of the model
-) -> Path:  # a run folder that is not there yet
-    "The next free name for a run: its number and its model."
-    numbers = [int(p.name[:3]) for p in runs.glob("[0-9][0-9][0-9]-*")]
-    return runs / f"{max(numbers, default=0) + 1:03d}-{model}"
+) -> Path:  # an empty folder
+    "Make the folder of a run, called by the next free number and the model. Of several processes that do so at once, each gets its own number."
+    runs.mkdir(parents=True, exist_ok=True)
+    while True:
+        number = max(_run_numbers(runs), default=0) + 1
+        taken = runs / f"{number:03d}-"
+        try:
+            taken.mkdir()
+        except FileExistsError:
+            continue
+        if _run_numbers(runs).count(number) == 1:  # nobody had it before
+            return taken.rename(runs / f"{number:03d}-{model}")
+        taken.rmdir()
+
+
+def _run_numbers(runs):
+    "The numbers of the runs in a folder."
+    return [int(found[1]) for path in runs.iterdir() if (found := re.match(r"(\d{3,9})-", path.name, re.ASCII))]
 
 
 def newest_run(
@@ -868,13 +1091,15 @@ def begin_run(
 ) -> tuple[Path, PretrainConfig, ClipIndex]:  # run folder, all settings, and the corpus
     "Decide what was left open. Raises `InputError` before any work if a setting cannot be."
     PretrainConfig(**given)
+    if out:
+        check_no_run(Path(out))
     if "probe" in given:
         probe_sounds(given["probe"])  # refuses what cannot be used before hours of preparing
     runs = Path(out).parent if out else Path("runs")
     corpus = open_data(given.get("data", "builtin"), runs / "stores", "from_files" in given)
     clips = len(training_share(split_held_out(corpus)[0], given.get("share", 1.0)))
     config = machine_settings(processes().device.type, clips, **given)
-    return Path(out) if out else new_run(runs, config.model), config, corpus
+    return Path(out or main_first(lambda: str(new_run(runs, config.model)))), config, corpus
 
 
 def run_command(
@@ -896,6 +1121,14 @@ def run_command(
             onward = f"to go on: mwmae_pretrain --resume --out {folder}"
             print("interrupted;", onward if begun else "the same command begins again", file=sys.stderr)
         raise
+    except InputError:
+        if not processes().is_main_process:
+            sys.exit(2)  # the main process has said it
+        raise
+    finally:
+        if not out and not resume and folder and processes().is_main_process:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # if nothing was written to it
     if not processes().is_main_process:
         sys.exit(0)
     if state["step"] < state["steps"]:
@@ -949,7 +1182,7 @@ def mwmae_pretrain(
     keep: int = None,  # Number of checkpoints to keep; default: 3
 ):
     "Pre-train a masked autoencoder, MW-MAE or MAE, on sounds. Ctrl-C stops after the current step, `--resume` goes on."
-    given = {name: value for name, value in locals().items() if name not in ("out", "resume") and value not in (None, False)}
+    given = {name: value for name, value in locals().items() if name not in ("out", "resume") and value is not None and value is not False}
     if windows:
         given["windows"] = window_list(windows)
     print(run_command(out, resume, given))

@@ -75,7 +75,7 @@ def timed(
     try:
         yield
     finally:
-        with open(out / "times.csv", "a") as file:
+        with open(out / "times.csv", "a", encoding="utf-8") as file:
             file.write(f"{step},{time.perf_counter() - begin:.1f}\n")
 
 
@@ -666,7 +666,7 @@ def facts(
         ends = {name: state[name] for name in ("step", "steps", "clips", "held_out_clips", "loss_before", "loss", "band_mean_loss") if name in state}
         found[kind] = {"settings": settings, **ends, **cost}
     cores = len(os.sched_getaffinity(0))
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
     return {"models": found, "cores": cores, "cpu": cpu, "torch": torch.__version__}
 
@@ -701,7 +701,7 @@ def report(
     said = {"grid": name, "points": [asdict(point) for point in read_grid(grid)[1]], "fifty": {name: measured for name, (measured, _) in fifty.items()}, "sounds": SOUND_CREDIT, "left_out": LEFT_OUT,
             "tasks": describe_tasks(corpora), "pool_hours": pool_hours(out), **facts(out)}
     with atomic_file(results / "facts.json") as temporary:
-        temporary.write_text(json.dumps(said, indent=1) + "\n")
+        temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 # --- 6. how much data it takes, and which windows

@@ -1,71 +1,340 @@
-"""Kill a pre-training run again and again, resume it each time, and compare its end with that of an undisturbed run.
+"""Kill every command that writes, again and again, run it again each time, and compare its end with an undisturbed one.
 
-The weights, the optimiser's moments and log.csv must be the same bytes.
+What a command leaves must be the same bytes, whatever the moment of the kills. Left out of the comparison:
+
+- `.lock`, which names the process that had the folder last;
+- `speed.csv`, `times.csv` and every value called `seconds` or `*_seconds`, which depend on the clock;
+- `figures/` of a pre-training run: which of them are drawn before the end depends on the clock.
+
+Starting Python and importing torch takes longer than most commands. So one process imports everything once, computes
+nothing, and forks a child for each attempt; the child reads its command line as the console command would.
 """
+import json
+import os
 import random
-import subprocess
+import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same sums in the same order
+
+import msgpack
+import numpy as np
+import soundfile
+import torch
 from fastcore.script import call_parse
 
-from mwmae.pretrain import make_builtin
+from mwmae.audio import SAMPLE_RATE
+from mwmae.checkpoint import flax_name, save_pretrained
+from mwmae.commands import run_at_command_line
+from mwmae.files import fingerprint
+from mwmae.model import MaskedAutoencoder, model_config
+from mwmae.sounds import synth_clip
+
+MODULES = {
+    "mwmae_pretrain": "pretrain", "mwmae_prepare": "corpus", "mwmae_embed": "embed", "mwmae_finetune": "finetune",
+    "mwmae_hear": "probe", "mwmae_export": "export", "mwmae_convert": "checkpoint", "mwmae_ablate": "ablations",
+    "mwmae_analyze": "analysis", "mwmae_report": "report",
+}
+LEFT_OUT = {".lock", "speed.csv", "times.csv"}
+GRACE = 300  # seconds after which a command is taken to hang
 
 
-def steps_logged(
-    run: Path,  # run folder
-) -> int:  # steps in its log
-    "How far a run has come."
-    log = run / "log.csv"
-    return max(0, log.read_text().count("\n") - 2) if log.exists() else 0
+# --- what the commands work on
 
 
-def run_until_killed(
-    command: list[str],  # the command
-    run: Path,  # its run folder
-    steps: int,  # kill it when its log has grown by so many steps
-    delay: float,  # and so many seconds later
-) -> bool:  # whether it was killed, not having come to its end
-    "Run a command and kill it with SIGKILL. Exits if the command fails of its own."
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    lowest = steps_logged(run)
-    while process.poll() is None:
-        lowest = min(lowest, steps_logged(run))  # a resumed run cuts off what it will write again
-        if steps_logged(run) >= lowest + steps:
-            time.sleep(delay)
-            process.kill()
-        time.sleep(0.003)
-    if process.returncode > 0:
-        sys.exit(f"{' '.join(command)}\n{process.stderr.read()}")
-    return process.returncode < 0
+def make_sounds(
+    folder: Path,  # where
+    count: int,  # how many
+    seconds: float,  # length of each
+):
+    "Write sounds of the built-in corpus, in folders by their family."
+    for index in range(count):
+        samples, labels = synth_clip(0, index, seconds=seconds)
+        place = folder / labels["family"] / f"{index:03d}.wav"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place, samples.numpy(), SAMPLE_RATE)
+
+
+def make_task(
+    folder: Path,  # where
+):
+    "Write a small task of two pitches, split in three."
+    rng = np.random.default_rng(0)
+    splits = {"train": 12, "valid": 6, "test": 6}
+    for split, count in splits.items():
+        place = folder / "16000" / split
+        place.mkdir(parents=True)
+        labels = {f"{split}{i}.wav": ["low" if i % 2 else "high"] for i in range(count)}
+        (folder / f"{split}.json").write_text(json.dumps(labels), encoding="utf-8")
+        for name, (label,) in labels.items():
+            hertz = (300 if label == "low" else 1200) + rng.uniform(0, 50)
+            wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
+            soundfile.write(place / name, wave, SAMPLE_RATE)
+    (folder / "labelvocabulary.csv").write_text("idx,label\n0,low\n1,high\n", encoding="utf-8")
+    metadata = dict(
+        task_name="pitches", version="v1", mode="full", embedding_type="scene", prediction_type="multiclass",
+        split_mode="trainvaltest", splits=list(splits), sample_duration=1.0, evaluation=["top1_acc"])
+    (folder / "task_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+
+
+def make_published(
+    folder: Path,  # where
+):
+    "Write the leaves of a small model as the published system stores them."
+    model = MaskedAutoencoder(model_config("mwmae_nano_4x16"))
+    layers = ("LayerNorm_0", "LayerNorm_1", "Mlp_0/Dense_0", "Mlp_0/Dense_1")
+    attention = {"encoder": ("Attention_0/Dense_0", "Attention_0/Dense_1"), "decoder": ("wmha_block/qkv", "wmha_block/proj")}
+    depth = {"encoder": model.config.encoder_depth, "decoder": model.config.decoder_depth}
+    blocks = [f"{side}_block_{i:02d}/{layer}" for side in depth for i in range(depth[side]) for layer in (*layers, *attention[side])]
+    blocks += ["encoder_norm", "decoder_norm", "decoder_embed", "decoder_pred", "patch_embed/proj"]
+    kinds = lambda layer: ("scale" if "norm" in layer.lower() else "kernel", "bias")
+    tree = {}
+    for path in [*(f"{layer}/{kind}" for layer in blocks for kind in kinds(layer)), "pos_embed", "decoder_pos_embed", "mask_token"]:
+        value, inner = model.state_dict()[flax_name(path)].float(), tree
+        if "pos_embed" in path:
+            value = value[None]
+        if path.endswith("kernel"):
+            value = value.permute(2, 3, 1, 0) if value.ndim == 4 else value.T
+        *above, last = path.split("/")
+        for layer in above:
+            inner = inner.setdefault(layer, {})
+        leaf = (list(value.shape), "float32", value.contiguous().numpy().tobytes())
+        inner[last] = msgpack.ExtType(1, msgpack.packb(leaf))
+    folder.mkdir()
+    arguments = dict(img_size=[200, 80], patch_size=[4, 16], decoder_num_heads=8, decoder_window_sizes=model.config.decoder_windows)
+    (folder / "config.json").write_text(json.dumps({"model": {"model_args": arguments}}), encoding="utf-8")
+    (folder / "checkpoint_7").write_bytes(msgpack.packb({"params": tree}))
+
+
+def make_inputs(
+    folder: Path,  # where
+):
+    "Write what the commands read: sounds, a model, a task and a grid of two points."
+    make_sounds(folder / "sounds", 34, 2.0)
+    make_task(folder / "tasks" / "pitches-v1-full")
+    torch.manual_seed(0)
+    save_pretrained(MaskedAutoencoder(model_config("mwmae_nano_4x16")), folder / "model")
+    make_published(folder / "published")
+    points = [{"learning_rate": rate} for rate in (1e-3, 3e-3)]
+    (folder / "grid.json").write_text(json.dumps(points), encoding="utf-8")
+
+
+# --- the commands, and what each of them needs to have run before
+
+
+def cases(
+    kills: int,  # how often each is killed, which long runs are made long enough for
+) -> dict:  # by name: command lines, of which the last is killed; OUT stands for its folder
+    "What is killed: options of each command that writes."
+    short = "--batch 4 --save_every 3 --precision fp32 --model mwmae_nano_4x16".split()
+    embed = ["mwmae_embed", "sounds", "--model", "model", "--out", "OUT/embeddings"]
+    hear = ["mwmae_hear", "tasks", "--model", "model", "--grid", "grid.json", "--seeds", "2", "--device", "cpu"]
+    tuned = ["mwmae_finetune", "sounds", "--model", "model", "--epochs", "4", "--device", "cpu"]
+    return {
+        "prepare": [["mwmae_prepare", "sounds", "OUT/store", "--workers", "1"]],
+        "pretrain": [
+            ["mwmae_prepare", "sounds", "store", "--workers", "1"],
+            ["mwmae_pretrain", "--data", "store", "--out", "OUT/run", "--epochs", str(max(2, kills // 2)), *short]],
+        "embed": [embed],
+        "embed-timestamps": [[*embed, "--timestamps"]],
+        "embed-table": [[*embed, "--table"]],
+        "embed-classify": [
+            [*tuned, "--out", "classifier"],
+            ["mwmae_embed", "sounds", "--model", "classifier", "--classify", "--out", "OUT/classes"]],
+        "finetune": [[*tuned, "--layers", "1", "--out", "OUT/classifier"]],
+        "hear": [[*hear, "--out", "OUT/hear"]],
+        "report": [[*hear, "--out", "hear"], ["mwmae_report", "hear", "--out", "OUT/report"]],
+        "convert": [["mwmae_convert", "published", "OUT/converted", "--encoder_heads", "3"]],
+        "export": [["mwmae_export", "model", "OUT/model.onnx"]],
+        "export-program": [["mwmae_export", "model", "OUT/model.pt2", "--format", "program"]],
+        "export-folder": [["mwmae_export", "model", "OUT/shared", "--format", "folder"]],
+        "analyze": [["mwmae_analyze", "model", "--data", "sounds", "--out", "OUT/analysis", "--clips", "4", "--formats", "png"]],
+        "ablate": [
+            ["mwmae_prepare", "sounds", "store", "--workers", "1"],
+            "mwmae_ablate 7 --data store --tasks tasks --out OUT/ablations --epochs 1 --seeds 1".split()],
+    }
+
+
+# --- one attempt
+
+
+def run_child(
+    line: list[str],  # a command and its options
+    folder: Path,  # folder to run it in
+    log: Path,  # file for what it prints
+) -> int:  # process number of the child
+    "Fork a child that runs a command. It is the head of a group, so that its workers can be killed with it."
+    child = os.fork()
+    if child:
+        with suppress(OSError):  # the child does the same; who comes first does it
+            os.setpgid(child, child)
+        return child
+    status = 70
+    try:
+        with suppress(OSError):
+            os.setpgid(0, 0)
+        os.chdir(folder)
+        printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(printed, stream)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.argv = line
+        run_at_command_line(getattr(import_module(f"mwmae.{MODULES[line[0]]}"), line[0]))
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def wait_for(
+    child: int,  # process number
+    until: float | None,  # time.monotonic() at which to kill it; None leaves it alone
+) -> int:  # its exit status, or minus the signal that ended it
+    "Wait for a child, and kill it and all that it started when its time is up."
+    latest = time.monotonic() + GRACE
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        now = time.monotonic()
+        if now > latest or until is not None and now > until:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            if now > latest:
+                raise TimeoutError(f"no end after {GRACE} s")
+            return -signal.SIGKILL
+        time.sleep(0.002)
+
+
+def again(
+    line: list[str],  # a command line
+    folder: Path,  # folder that it ran in
+) -> list[str]:  # how to go on with it
+    "The same command; a pre-training run that has begun goes on with `--resume`."
+    if line[0] == "mwmae_pretrain" and (folder / line[line.index("--out") + 1] / "config.json").exists():
+        return [*line, "--resume"]
+    return line
+
+
+# --- comparison
+
+
+def without_seconds(
+    value,  # content of a JSON file
+):  # the same without what depends on the clock
+    "Leave out what a clock measured."
+    if isinstance(value, dict):
+        return {name: without_seconds(item) for name, item in value.items() if not name.endswith("seconds")}
+    if isinstance(value, list):
+        return [without_seconds(item) for item in value]
+    return value
+
+
+def contents(
+    folder: Path,  # what a command wrote
+) -> dict:  # by path, what must be equal
+    "Size and checksum of every file, JSON without seconds, and the names of what was left half-written."
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.name in LEFT_OUT or not path.is_file() or name.startswith("run/figures/"):
+            continue
+        if path.suffix == ".json":
+            found[name] = json.dumps(without_seconds(json.loads(path.read_text(encoding="utf-8"))))
+        else:
+            found[name] = fingerprint(path)
+    return found
+
+
+def differing(
+    before: dict,  # contents of the undisturbed folder
+    now: dict,  # contents of the other
+) -> list[str]:  # names
+    "Files that only one of two folders has, or that differ."
+    return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+
+
+# --- one case
+
+
+def run_case(
+    name: str,  # of the case
+    lines: list,  # its command lines
+    inputs: Path,  # folder of what they read
+    kills: int,  # how often to kill the last of them
+    rng: random.Random,  # draws the moments
+) -> tuple[int, str]:  # kills, and what was wrong, empty if nothing
+    "Run a command undisturbed, and then killed again and again until it ends, and compare."
+    log = inputs / f"{name}.log"
+    placed = lambda line, where: [part.replace("OUT", where) for part in line]
+    for line in lines[:-1]:
+        if wait_for(run_child(line, inputs, log), None) != 0:
+            return 0, f"{' '.join(line)} failed: {log.read_text(errors='replace')[-1500:]}"
+    whole, parts = inputs / f"{name}-whole", inputs / f"{name}-parts"
+    for place in (whole, parts):
+        place.mkdir()
+    begin = time.monotonic()
+    if wait_for(run_child(placed(lines[-1], whole.name), inputs, log), None) != 0:
+        return 0, f"{' '.join(lines[-1])} failed: {log.read_text(errors='replace')[-1500:]}"
+    took, done, attempts = time.monotonic() - begin, 0, 0
+    while True:
+        line = again(placed(lines[-1], parts.name), inputs)
+        until = time.monotonic() + rng.uniform(0, took) if done < kills else None
+        status = wait_for(run_child(line, inputs, log), until)
+        attempts += 1
+        if status == -signal.SIGKILL:
+            done += 1
+        elif status:
+            return done, f"{' '.join(line)}: status {status} after {done} kills: {log.read_text(errors='replace')[-1500:]}"
+        elif done >= kills or attempts > 10 * kills:
+            break
+        elif not differing(contents(whole), contents(parts)):  # ended before it could be killed: begin again
+            shutil.rmtree(parts)
+            parts.mkdir()
+        else:
+            break
+    differ = differing(contents(whole), contents(parts))
+    return done, f"{', '.join(differ[:8])} differ" if differ else ""
 
 
 @call_parse
 def main(
-    kills: int = 20,  # how often to kill
-    workers: int = 0,  # loader processes of the run that is killed; the undisturbed one has none
+    kills: int = 20,  # how often to kill each command
+    commands: str = "",  # cases with commas between, such as pretrain,prepare,embed; default: all
     seed: int = 0,  # of the moments at which to kill
 ):
-    "Kill and resume a run, compare it with one that was left alone, and exit 1 if they differ."
-    rng = random.Random(seed)
+    "Kill and repeat commands, compare their ends with undisturbed ones, and exit 1 if anything differs."
+    known = cases(kills)
+    chosen = commands.split(",") if commands else list(known)
+    if unknown := sorted(set(chosen) - known.keys()):
+        sys.exit(f"--commands: {', '.join(unknown)} unknown, expected some of {', '.join(known)}")
+    for module in sorted({MODULES[line[0]] for name in chosen for line in known[name]}):
+        import_module(f"mwmae.{module}")
+    failed, count = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        whole, parts = Path(folder) / "whole", Path(folder) / "parts"
-        make_builtin(Path(folder) / "store", 34)
-        options = ["--data", f"{folder}/store", "--batch", "4", "--epochs", str(kills), "--save_every", "3", "--precision", "fp32"]
-        run_until_killed(["mwmae_pretrain", *options, "--out", str(whole)], whole, sys.maxsize, 0)
-        count = 0
-        while True:
-            known = (parts / "config.json").exists()
-            command = ["mwmae_pretrain", "--out", str(parts), *(["--resume"] if known else [*options, "--workers", str(workers)])]
-            more = rng.randint(1, 10) if count < kills else sys.maxsize
-            if not run_until_killed(command, parts, more, rng.uniform(0, 0.2)):
-                break
-            count += 1
-            print(f"kill {count} at step {steps_logged(parts)}", flush=True)
-        last = max((whole / "checkpoints").iterdir()).name
-        compared = ["log.csv", f"checkpoints/{last}/model.safetensors", f"checkpoints/{last}/optimizer.safetensors"]
-        differ = [name for name in compared if (parts / name).read_bytes() != (whole / name).read_bytes()]
-        print(f"{count} kills, {steps_logged(parts)} steps: " + (f"{', '.join(differ)} differ" if differ else "the same bytes as the undisturbed run"))
-        sys.exit(bool(differ) or count < kills)
+        child = os.fork()
+        if not child:  # so that this process computes nothing and has no threads
+            make_inputs(Path(folder))
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit("the inputs could not be made")
+        for name in chosen:
+            begin = time.monotonic()
+            done, wrong = run_case(name, known[name], Path(folder), kills, random.Random(f"{seed} {name}"))
+            count += done
+            failed += [name] if wrong else []
+            print(f"{name}: {done} kills in {time.monotonic() - begin:.0f} s, {wrong or 'the same bytes as undisturbed'}", flush=True)
+    print(f"{count} kills of {len(chosen)} commands; " + (f"failed: {', '.join(failed)}" if failed else "all the same bytes as undisturbed"))
+    sys.exit(bool(failed))
