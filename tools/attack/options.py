@@ -24,23 +24,8 @@ BASES = {  # a command that succeeds, with the values of some parameters, and th
     "mwmae_pretrain": (dict(data="store", out="run", epochs="1", batch="4", precision="fp32"), ("store",)),
     "mwmae_report": (dict(paths="results", out="out"), ("results",)),
 }
-NUMBERS = ("0", "-1", "nan", "inf", "1e400", "1" + "0" * 400, "1" + "0" * 5000, "0x10", "1_000", "١", "3.0", "1e-400")
-TEXTS = (
-    "",
-    "None",
-    "null",
-    "n" * 5000,
-    "../../beside",
-    "a\nb\x1b[31m",
-    "\udcff",
-    "-1",
-    "é🎵",
-    "%s%n",
-    "/dev/null",
-    ".",
-    "..",
-    "/",
-)
+NUMBERS = ("0", "-1", "nan", "inf", "1e400", "1" + "0" * 400, "1" + "0" * 5000, "3.0")
+TEXTS = ("", "None", "n" * 5000, "../../beside", "a\nb\x1b[31m", "\udcff", "-1", "é🎵", "%s%n", "/dev/null", ".")
 SHOWN = {
     "1" + "0" * 400: "10**400",
     "1" + "0" * 5000: "10**5000",
@@ -136,7 +121,7 @@ def cases():
                     _line(name, base | {parameter: value}, positional),
                     put(*fixtures),
                     status=(0, 2, 3) if kind is str else (0, 2),
-                    lines=4,
+                    lines=5,
                     limit=60,
                     check=_zero_kept(parameter) if zero else None,
                 )

@@ -490,7 +490,7 @@ def cases():
             f"mwmae_hear tasks --model {model} --grid grid.json --seeds 2 --out hear",
             then(*good),
             status=(0, 2) if model == "," else 2,
-            lines=3,
+            lines=5,
         )
     yield Case(
         "tasks/listing hostile ones",
