@@ -115,9 +115,13 @@ def run_at_command_line(
     parser = anno_parser(func, prog=Path(sys.argv[0]).stem)
     _any_text(sys.stdout)
     parser.error = lambda message: _end(2, f"{message} ({parser.prog} --help lists all options)")
-    given = vars(parser.parse_args())
-    _check_empty(func, given, parser.error)
     with readable_errors():
+        try:
+            given = vars(parser.parse_args())
+        except SystemExit:  # help has been printed
+            _flush_output()
+            raise
+        _check_empty(func, given, parser.error)
         return func(**{name: value for name, value in given.items() if name in signature(func).parameters})
 
 # %% ../nbs/04_commands.ipynb #924dcd8d
