@@ -6,7 +6,7 @@
 __all__ = ['STRENGTHS', 'LABEL_LENGTH', 'choose_held_out', 'Examples', 'read_examples', 'choose_strength', 'fit_head',
            'check_layers', 'rate_groups', 'FinetuneConfig', 'training_batches', 'train_step', 'score_examples', 'judge',
            'fine_tune', 'check_out', 'claimed_folder', 'held_out_answers', 'summary', 'show_confusion', 'card',
-           'check_label', 'open_examples', 'learn', 'describe', 'finetune', 'mwmae_finetune']
+           'open_examples', 'learn', 'describe', 'finetune', 'mwmae_finetune']
 
 # %% ../nbs/09_finetune.ipynb #49409f3e
 import math
@@ -32,7 +32,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .audio import InputError
-from .checkpoint import find_model, load_encoder, model_card, training_facts
+from .checkpoint import find_model, load_encoder, markdown_text, model_card, training_facts
 from .commands import command
 from .corpus import failure_reason, quiet_decoders
 from .embed import (
@@ -389,9 +389,10 @@ def card(
 ) -> str:  # Markdown
     "A model card for a classifier."
     chosen = {name: value for name, value in asdict(config).items() if value is not None}
-    lines = "\n".join(f"- {name}: {value}" for name, value in chosen.items())
-    notes = (f"## Classifier\n\nAnswers with one of {len(classifier.labels)} labels: {', '.join(classifier.labels)}.\n\n"
-             f"```\nmwmae_embed SOUNDS --model FOLDER_OR_HUB_NAME --classify\n```\n\n{result}\n\nSettings:\n\n{lines}")
+    lines = "\n".join(f"- {name}: {markdown_text(value)}" for name, value in chosen.items())
+    labels, said = ", ".join(map(markdown_text, classifier.labels)), "\n".join(map(markdown_text, result.splitlines()))
+    notes = (f"## Classifier\n\nAnswers with one of {len(classifier.labels)} labels: {labels}.\n\n"
+             f"```\nmwmae_embed SOUNDS --model FOLDER_OR_HUB_NAME --classify\n```\n\n{said}\n\nSettings:\n\n{lines}")
     text = model_card(classifier.embedder.encoder.config, title, facts, licence="unknown", notes=notes)
     return text.replace("pipeline_tag: feature-extraction", "pipeline_tag: audio-classification")
 
@@ -399,13 +400,15 @@ def card(
 LABEL_LENGTH = 100  # characters: a label stands in tables and pictures
 
 
-def check_label(
-    label: str,  # as a folder or a table gives it; empty for none
-    source: str,  # where it comes from, for the message
-):
-    "Raise `InputError` unless a label is one printable line."
-    if label and not (label.isprintable() and len(label) <= LABEL_LENGTH):
-        raise InputError(f"{source}: has the label {shown(label)}, expected one line of at most {LABEL_LENGTH} printable characters")
+def _labelled(source):
+    "Labelled sounds, with labels that every table can hold. Raises `InputError` for a label that is no printable line."
+    sounds = labelled_sounds(source)
+    if os.path.isdir(source):  # labels are names of folders, which may be any bytes
+        sounds = [item._replace(label=listed_name(item.label)) for item in sounds]
+    for label in {item.label for item in sounds} - {""}:
+        if not label.isprintable() or len(label) > LABEL_LENGTH:
+            raise InputError(f"{source}: has the label {shown(label)}, expected one line of at most {LABEL_LENGTH} printable characters")
+    return sounds
 
 
 def open_examples(
@@ -413,13 +416,10 @@ def open_examples(
     embedder: EmbeddingModel,  # what embeds sounds
 ) -> tuple[Examples, Examples, list[tuple[str, str]]]:  # to learn from, held out, and (name, reason) of what could not be read
     "Read all sounds and divide them. Raises `InputError` if that leaves nothing to learn."
-    sounds, keep = labelled_sounds(config.sounds), config.layers != "0"
+    sounds, keep = _labelled(config.sounds), config.layers != "0"
     fewest = 1 if config.valid else 2
     before = check_labels([label for _, label in sounds], config.sounds, fewest)
-    checks = labelled_sounds(config.valid) if config.valid else []
-    for source, found in ((config.sounds, sounds), (config.valid, checks)):
-        for label in {label for _, label in found}:
-            check_label(label, source)
+    checks = _labelled(config.valid) if config.valid else []
     place = lambda item: (os.path.realpath(item.sound.path), item.sound.offset, item.sound.row)
     known = set(map(place, sounds)) if checks else set()
     for item in checks:

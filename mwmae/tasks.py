@@ -94,7 +94,9 @@ def _name_problems(metadata):
     wrong = [name for name in ("version", "mode") if not isinstance(metadata.get(name), (str, int, float, type(None)))]
     yield from (f"{name} is {shown(metadata[name])}, expected a plain name" for name in wrong)
     names = [("task_name", metadata.get("task_name")), *given, *(("a name in splits", split) for split in splits)]
-    names.append(("task_name, version and mode together", "-".join(str(name) for _, name in names[: 1 + len(given)])))
+    together = "-".join(str(name) for _, name in names[: 1 + len(given)])
+    if len(together.encode(errors="replace")) > _NAME_BYTES:
+        yield f"task_name, version and mode together are {shown(together)}, expected at most {_NAME_BYTES} bytes"
     for what, name in names:
         try:
             plain_name(name, what)
@@ -879,9 +881,6 @@ def open_hear_model(
     return HearModel(plain, parts[0].to(device), *parts[1:], device)
 
 # %% ../nbs/09_tasks.ipynb #a263fde0
-_MOST_BLOCKS = 1000  # more than any encoder has
-
-
 def embed_otherwise(
     model: HearModel,  # any model
     layers: str | None = None,  # blocks whose outputs are laid side by side, as `choose_layers` reads them
@@ -890,7 +889,10 @@ def embed_otherwise(
 ) -> HearModel:  # the same model under a longer name; one that is no encoder of this library as it is
     "Make embeddings of an encoder in another way. Raises `InputError` for a setting that it cannot have."
     how = {"pool": pool, "overlap": overlap}
-    EmbedConfig(choose_layers(layers, _MOST_BLOCKS), **how)  # a wrong setting is named beside a model that does not use it, too
+    EmbedConfig(**how)  # a wrong setting is named beside a model that does not use it, too
+    chosen = choose_layers(layers, 1)
+    if chosen and min(chosen) < 1:
+        raise InputError(f"layers are {shown(chosen)}, expected numbers from 1 on")
     if not isinstance(model.module, EmbeddingModel):
         return model
     encoder = model.module.encoder
