@@ -19,22 +19,22 @@ from .fixtures import then
 
 WRITERS = {  # fixtures, the command that writes below DISK, kilobytes that it needs there
     "embed": (("sounds", "model"), "mwmae_embed sounds --model model --out DISK/out", 36),
-    "embed steps": (("sounds", "model"), "mwmae_embed sounds --model model --out DISK/out --timestamps", 180),
-    "embed a table": (("sounds", "model"), "mwmae_embed sounds --model model --out DISK/out --table", 36),
-    "classify": (("sounds", "classifier"), "mwmae_embed sounds --model classifier --classify --out DISK/out", 12),
-    "prepare": (("sounds",), "mwmae_prepare sounds DISK/out --workers 1", 120),
+    "embed steps": (("sounds", "model"), "mwmae_embed sounds --model model --out DISK/out --timestamps", 172),
+    "embed a table": (("sounds", "model"), "mwmae_embed sounds --model model --out DISK/out --table", 24),
+    "classify": (("sounds", "classifier"), "mwmae_embed sounds --model classifier --classify --out DISK/out", 16),
+    "prepare": (("sounds",), "mwmae_prepare sounds DISK/out --workers 1", 112),
     "pre-train": (
         ("sounds",),
         "mwmae_pretrain --data sounds --out DISK/out --batch 4 --epochs 2 --save_every 1 --precision fp32",
-        4000,
+        11136,
     ),
-    "score": (("tasks", "grid.json"), "mwmae_hear tasks --model logmel --grid grid.json --seeds 2 --out DISK/out", 120),
-    "convert": (("jax",), "mwmae_convert jax DISK/out --encoder_heads 3", 460),
-    "learn": (("labelled", "model"), "mwmae_finetune labelled --model model --out DISK/out", 300),
-    "share": (("model",), "mwmae_export model DISK/out --format folder", 200),
-    "report": (("results",), "mwmae_report results --out DISK/out", 180),
-    "export a program": (("model",), "mwmae_export model DISK/out.pt2 --format program", 1000),
-    "analyse": (("model", "store"), "mwmae_analyze model --data store --out DISK/out --clips 1 --formats png", 500),
+    "score": (("tasks", "grid.json"), "mwmae_hear tasks --model logmel --grid grid.json --seeds 2 --out DISK/out", 180),
+    "convert": (("jax",), "mwmae_convert jax DISK/out --encoder_heads 3", 436),
+    "learn": (("labelled", "model"), "mwmae_finetune labelled --model model --out DISK/out", 308),
+    "share": (("model",), "mwmae_export model DISK/out --format folder", 152),
+    "report": (("results",), "mwmae_report results --out DISK/out", 76),
+    "export a program": (("model",), "mwmae_export model DISK/out.pt2 --format program", 1520),
+    "analyse": (("model", "store"), "mwmae_analyze model --data store --out DISK/out --clips 1 --formats png", 1380),
 }
 LENGTHY = ("export a program", "analyse")
 
