@@ -251,7 +251,7 @@ def _not_finite(path):
 
 def _complaints_about_files(case, work, before, after, whole):
     "What is wrong with the files that are there now."
-    matches = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in case.changes)
+    matches = lambda name: name.endswith(".lock") or any(fnmatch.fnmatch(name, pattern) for pattern in case.changes)
     for name, value in before.items():
         if after.get(name) != value and not matches(name):
             yield f"{name} was there before and is {'changed' if name in after else 'gone'}"
