@@ -1,6 +1,7 @@
 "What a case is, and how one is run: in a process of its own, in a folder of its own, with a look at everything afterwards."
 
 import contextlib
+import ctypes
 import fnmatch
 import hashlib
 import io
@@ -99,10 +100,16 @@ def _settings(case, work):
     return {name: str(value) for name, value in fixed.items()} | dict(case.environment)
 
 
+def end_with_parent():
+    "Have this process killed when the one that forked it ends."
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _call(case, words, work):
     "Be the command: never returns."
     status = 1
     try:
+        end_with_parent()
         os.environ.update(_settings(case, work))
         tempfile.tempdir = None
         os.chdir(work)

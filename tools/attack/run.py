@@ -27,7 +27,7 @@ os.environ |= {
 }
 
 from attack import archives, faults, models, options, pairs, results, sounds, tables, tasks  # noqa: E402
-from attack.case import Case, try_case  # noqa: E402
+from attack.case import Case, end_with_parent, try_case  # noqa: E402
 from attack.fixtures import import_everything, make_all, make_by_commands  # noqa: E402
 
 SUBJECTS = (archives, tables, models, results, sounds, tasks, faults, pairs, options)
@@ -91,6 +91,7 @@ def start_servers(cases, kit, folder, count):
             os.close(give)
             os.close(hear)
             status = 1
+            end_with_parent()
             try:
                 serve(cases, kit, folder, jobs, done)
                 status = 0
