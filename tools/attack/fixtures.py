@@ -206,7 +206,7 @@ def make_published(folder: Path, tree=None, arguments=None, leaves=None):
         json.dumps({"model": {"model_args": ARGUMENTS | (arguments or {})}}), encoding="utf-8"
     )
     (folder / "checkpoint_7").write_bytes(
-        msgpack.packb({"params": _packed(tree or published_tree()) | (leaves or {}), "step": 7})
+        msgpack.packb({"params": _packed(published_tree() if tree is None else tree) | (leaves or {}), "step": 7})
     )
 
 
