@@ -15,7 +15,7 @@ def own(name="results/bad/tiny-v1-full/paper.json", **changes):
 
     def step(work):
         (work / name).parent.mkdir(parents=True, exist_ok=True)
-        content = {key: value for key, value in own_result(**{"model": "bad", **changes}).items() if value is not ...}
+        content = {key: value for key, value in (own_result("bad") | changes).items() if value is not ...}
         (work / name).write_text(json.dumps(content), encoding="utf-8")
 
     return step
