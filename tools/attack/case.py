@@ -1,4 +1,4 @@
-"What a case is, and how one is run: in a process of its own, in a folder of its own, with a look at everything afterwards."
+"What a case is, and how it is run: in a process and a folder of its own, with a look at everything afterwards."
 
 import contextlib
 import ctypes
@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import re
-import resource
 import shlex
 import shutil
 import signal
@@ -30,7 +29,7 @@ LONGEST = 2_000  # characters of such a line
 
 @dataclass(frozen=True)
 class Case:
-    "One thing that is tried. Commands run in the folder `work`; beside it lie `beside` and `home`, which nobody may touch."
+    "One thing that is tried, in the folder `work`; beside it lie `beside` and `home`, which nobody may touch."
 
     name: str  # subject/what it does
     command: str  # as one types it; several, with ` &` at the ends of lines, start at the same moment
@@ -65,7 +64,8 @@ class Ended:
     peak: int  # MiB
 
     def __str__(self):
-        shown = f"$ {self.command if len(self.command) < 300 else self.command[:300] + '…'}\nexit status {self.status}, {self.peak} MiB"
+        typed = self.command if len(self.command) < 300 else f"{self.command[:300]}…"
+        shown = f"$ {typed}\nexit status {self.status}, {self.peak} MiB"
         return "\n".join([shown, *(f"  {line[:400]}" for line in (self.out + self.err).strip().splitlines()[-14:])])
 
 
@@ -81,7 +81,7 @@ def command_function(name):
     return getattr(sys.modules[module], function).__wrapped__
 
 
-# --- running a command ---------------------------------------------------------------------------------------------------
+# running a command
 
 
 def _settings(case, work):
@@ -207,7 +207,7 @@ def run_commands(case, commands, work):
     ]
 
 
-# --- looking at what is there --------------------------------------------------------------------------------------------
+# looking at what is there
 
 
 def snapshot(folder: Path) -> dict:

@@ -1,10 +1,9 @@
-"What machines do: full and read-only disks, files that vanish, workers that are killed, signals, closed pipes, clocks, locales, missing packages."
+"What machines do: full disks, files that vanish, signals, closed pipes, clocks, locales, missing packages."
 
 import contextlib
 import functools
 import glob
 import os
-import re
 import resource
 import shutil
 import signal
@@ -64,7 +63,7 @@ def substitutes() -> str:
     lines = (
         ""
         if can_mount()
-        else "nothing can be mounted here: a limit on the size of each file stands for full disks, folders without permission for read-only ones\n"
+        else "nothing can be mounted here: a limit on the size of files stands for full disks, permissions for read-only ones\n"
     )
     return lines
 
@@ -137,7 +136,7 @@ def for_nobody(*locked):
     return step
 
 
-# --- things that happen while a command runs -----------------------------------------------------------------------------
+# things that happen while a command runs
 
 
 def _appears(pattern, work, process, most=30.0):
@@ -332,7 +331,7 @@ def _disk_cases():
     "Full and read-only disks, at every write of every command."
     for name, (names, command, needs) in WRITERS.items():
         command = command.replace("DISK", "disk")
-        for number, share in enumerate((0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95)):
+        for share in (0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95):
             kilobytes = int(needs * share) // 4 * 4
             inside = None if can_mount() else small_files(kilobytes // 4)
             yield Case(
@@ -482,7 +481,7 @@ def _kill_cases():
     for name, pattern in moments.items():
         names, command, _ = WRITERS[name]
         command = command.replace("DISK", ".").replace("./", "")
-        for i, delay in enumerate((0.0, 0.02, 0.1, 0.3)):
+        for delay in (0.0, 0.02, 0.1, 0.3):
             yield Case(
                 f"faults/{name} killed {delay:g} s after its first file",
                 command,
@@ -502,7 +501,8 @@ def _kill_cases():
                 then=again,
                 lines=6,
             )
-    train = "mwmae_pretrain --data sounds --out out --batch 2 --epochs 60 --save_every 1000 --evaluate_every 1000 --precision fp32"
+    train = "mwmae_pretrain --data sounds --out out --batch 2 --epochs 60 --precision fp32"
+    train += " --save_every 1000 --evaluate_every 1000"
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         yield Case(
             f"faults/pre-training saves a checkpoint at {number.name}",

@@ -1,4 +1,4 @@
-"Small things that cases start from, made once: a model, sounds, a task and its embeddings, results, a run, a published checkpoint."
+"Small things that cases start from, made once: sounds, a model, a task, results, a run, a published checkpoint."
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"Model folders, classifiers, runs and published checkpoints from anywhere: configs of other types and sizes, weights that are none."
+"Models, classifiers, runs and published checkpoints from anywhere: odd configs, weights that are none."
 
 import json
 import os
@@ -6,7 +6,7 @@ import shutil
 import struct
 
 from .case import Case
-from .fixtures import ARGUMENTS, make_published, published_tree, then
+from .fixtures import make_published, published_tree, then
 
 EMBED = "mwmae_embed sounds --model model --out out"
 

@@ -1,9 +1,9 @@
-"Every command together with every other, and with itself, in one folder at the same moment: nobody loses anything, one at least gets through."
+"Every command at once with itself and every other, in one folder: one gets through, and nobody loses anything."
 
 import itertools
 
 from .case import Case
-from .faults import LENGTHY, WRITERS
+from .faults import WRITERS
 from .fixtures import then
 
 FOLDER = "shared"
@@ -154,7 +154,8 @@ def cases():
     )
     yield Case(
         "pairs/a store is read while it is brought up to date",
-        "mwmae_prepare sounds store --workers 1 &\nmwmae_pretrain --data store --out run --epochs 2 --batch 4 --precision fp32",
+        "mwmae_prepare sounds store --workers 1 &\n"
+        "mwmae_pretrain --data store --out run --epochs 2 --batch 4 --precision fp32",
         then("sounds", "store"),
         status=(0, 2),
         any_order=True,

@@ -1,4 +1,4 @@
-"""Attack every command: hostile and broken input, full disks, killed processes, two at once. See README.md beside this file.
+"""Attack every command: hostile and broken input, full disks, killed processes, two at once. See README.md here.
 
 Prints each case that does not hold, and at the end how many were tried and how many held; exit status 1 if any did not.
 """
@@ -8,7 +8,6 @@ import fnmatch
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"Sound files that lie, break off, are none, or have names that a file system allows; through every command that reads sound."
+"Sound files that lie, break off, are none, or have odd names; through every command that reads sound."
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"Tasks, embeddings and results as somebody else publishes them: names that lead outside, labels of other types, caches that are out of date."
+"Tasks and embeddings of somebody else: names that lead outside, labels of other types, caches that are out of date."
 
 import json
 import os
