@@ -63,7 +63,7 @@ def substitutes() -> str:
     lines = (
         ""
         if can_mount()
-        else "nothing can be mounted here: a limit on the size of files stands for full disks, permissions for read-only ones\n"
+        else "nothing can be mounted here: limits on file sizes stand for full disks, permissions for read-only ones\n"
     )
     return lines
 
