@@ -123,6 +123,14 @@ def check_promises(checks: Checks) -> None:
     checks.step("the lock holds what settings.ini asks for", "python", "tools/lock.py", "--check")
 
 
+def check_attacks(checks: Checks) -> None:
+    "Hostile input, full disks, killed processes, two commands at once: no traceback, and nothing is lost."
+    suite = checks.project / "tools" / "attack" / "run.py"
+    log = checks.step("attacks on every command", "python", str(suite), "--quick", folder=checks.work)
+    counts = re.search(r"^(\d+) tried, (\d+) held$", log, re.MULTILINE)
+    checks.report(f"attacks: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 80 and counts[1] == counts[2], log)
+
+
 def check_commands(checks: Checks) -> None:
     "Every console command explains itself."
     settings = configparser.ConfigParser(delimiters=["="])
@@ -180,7 +188,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_site, check_promises, check_commands, check_main_job):
+                for steps in (check_notebooks, check_site, check_promises, check_attacks, check_commands, check_main_job):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

@@ -55,12 +55,24 @@ def _drop_output():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _flush_output():
+    "Print what waits to be printed; a program that was started without any output has none."
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _one_line(sentence, most=1000):
+    "A sentence as one line: its control characters spelt out, and its middle left out where a name in it is very long."
+    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in " ".join(sentence.split()))
+    return line if len(line) <= most else f"{line[: most // 2]} … {line[-(most // 2) :]}"
+
+
 def _end(status, sentence):
     "End with one line on standard error."
     with suppress(OSError, ValueError):
-        print(f"{Path(sys.argv[0]).stem}: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+        print(f"{Path(sys.argv[0]).stem}: {_one_line(sentence)}", file=sys.stderr, flush=True)
     try:
-        sys.stdout.flush()
+        _flush_output()
     except (OSError, ValueError):
         _drop_output()
     sys.exit(status)
@@ -73,7 +85,7 @@ def readable_errors():
     _any_text(sys.stderr)
     try:
         yield
-        sys.stdout.flush()
+        _flush_output()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -103,9 +115,13 @@ def run_at_command_line(
     parser = anno_parser(func, prog=Path(sys.argv[0]).stem)
     _any_text(sys.stdout)
     parser.error = lambda message: _end(2, f"{message} ({parser.prog} --help lists all options)")
-    given = vars(parser.parse_args())
-    _check_empty(func, given, parser.error)
     with readable_errors():
+        try:
+            given = vars(parser.parse_args())
+        except SystemExit:  # help has been printed
+            _flush_output()
+            raise
+        _check_empty(func, given, parser.error)
         return func(**{name: value for name, value in given.items() if name in signature(func).parameters})
 
 # %% ../nbs/04_commands.ipynb #924dcd8d

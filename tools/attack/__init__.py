@@ -1,0 +1,1 @@
+"The standing attack suite; see README.md."

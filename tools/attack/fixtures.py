@@ -1,0 +1,320 @@
+"Small things that cases start from, made once: sounds, a model, a task, results, a run, a published checkpoint."
+
+import csv
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+from .case import Case, run_commands
+
+NANO = (48, 2, 3)  # width, depth and heads that the smallest encoder has here, so that training takes a second
+IMPORTS = (
+    "ablations",
+    "analysis",
+    "audio",
+    "checkpoint",
+    "commands",
+    "corpus",
+    "embed",
+    "export",
+    "files",
+    "finetune",
+    "model",
+    "pretrain",
+    "probe",
+    "quick",
+    "report",
+    "sounds",
+    "tasks",
+)
+
+
+def import_everything():
+    "Import what the commands need, in one thread, so that processes can be forked from this one."
+    import importlib
+    import warnings
+
+    import torch
+
+    torch.set_num_threads(1)
+    for name in IMPORTS:
+        importlib.import_module(f"mwmae.{name}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in (
+            *(f"encodings.{name}" for name in ("ascii", "latin_1", "cp1252", "utf_8_sig", "utf_16", "idna")),
+            "pyarrow.parquet",
+            "msgpack",
+            "matplotlib.backends.backend_agg",
+            "matplotlib.backends.backend_svg",
+            "torch.utils.tensorboard",
+        ):
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                pass  # missing extras are cases of their own
+    sys_model = importlib.import_module("mwmae.model")
+    sys_model.ENCODERS["nano"] = NANO
+
+
+def tiny_config(**changes):
+    "The shape of the smallest model."
+    from mwmae.model import model_config
+
+    return model_config(
+        "mwmae_tiny_4x16",
+        **{"encoder_width": 48, "encoder_depth": 2, "decoder_width": 32, "decoder_depth": 1, **changes},
+    )
+
+
+def _tone(seconds, pitch, rate=16_000, level=0.3):
+    "A tone with a little noise."
+    import numpy as np
+
+    time = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(round(pitch)).standard_normal(len(time))
+    return (level * np.sin(2 * np.pi * pitch * time) * np.exp(-time) + 0.01 * noise).astype(np.float32)
+
+
+def make_sounds(folder: Path):
+    "Six sounds of several formats."
+    import soundfile
+
+    folder.mkdir()
+    for i, name in enumerate(("a.wav", "b.flac", "c.ogg", "d.wav", "deep/e.wav", "deep/f.wav")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        rate = 22_050 if name == "d.wav" else 16_000
+        soundfile.write(folder / name, _tone(0.6 + 0.1 * i, 220 * (i + 1), rate), rate)
+
+
+def make_labelled(folder: Path):
+    "Four sounds of each of two labels."
+    import soundfile
+
+    for label, pitch in (("high", 2000), ("low", 200)):
+        (folder / label).mkdir(parents=True)
+        for i in range(4):
+            soundfile.write(folder / label / f"{i}.wav", _tone(0.5, pitch * (1 + i / 10)), 16_000)
+
+
+def make_task(folder: Path, name: str = "tiny", **changes):
+    "A HEAR task with three splits of four clips."
+    from mwmae.audio import SAMPLE_RATE
+    from mwmae.tasks import wav_bytes
+
+    metadata = {
+        "task_name": name,
+        "version": "v1",
+        "mode": "full",
+        "embedding_type": "scene",
+        "prediction_type": "multiclass",
+        "split_mode": "trainvaltest",
+        "splits": ["train", "valid", "test"],
+        "sample_duration": 0.5,
+        "evaluation": ["top1_acc"],
+        "use_scoring_for_early_stopping": True,
+        "evaluation_params": {},
+    } | changes
+    folder.mkdir(parents=True)
+    (folder / "task_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    with open(folder / "labelvocabulary.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("idx", "label"), (0, "high"), (1, "low")])
+    for number, split in enumerate(("train", "valid", "test")):
+        truth = {}
+        (folder / str(SAMPLE_RATE) / split).mkdir(parents=True)
+        for i in range(4):
+            pitch = (2000, 200)[i % 2] * (1 + (i + 4 * number) / 20)
+            (folder / str(SAMPLE_RATE) / split / f"{split}{i}.wav").write_bytes(
+                wav_bytes(_tone(0.5, pitch), SAMPLE_RATE)
+            )
+            truth[f"{split}{i}.wav"] = [("high", "low")[i % 2]]
+        (folder / f"{split}.json").write_text(json.dumps(truth), encoding="utf-8")
+
+
+def make_model(folder: Path, **changes):
+    "A model folder with random weights."
+    import torch
+
+    from mwmae.checkpoint import save_model
+    from mwmae.model import MaskedAutoencoder
+
+    torch.manual_seed(0)
+    save_model(MaskedAutoencoder(tiny_config(**changes)), folder)
+
+
+def _packed(tree):
+    "A tree of tensors as the published system packs them."
+    import msgpack
+
+    if isinstance(tree, dict):
+        return {name: _packed(value) for name, value in tree.items()}
+    return msgpack.ExtType(1, msgpack.packb((list(tree.shape), "float32", tree.contiguous().numpy().tobytes())))
+
+
+def published_tree() -> dict:
+    "The parameters of a tiny model as the published system stores them."
+    import torch
+
+    from mwmae.checkpoint import flax_name
+    from mwmae.model import MaskedAutoencoder
+
+    torch.manual_seed(0)
+    config = tiny_config(decoder_depth=2, decoder_heads=8, windows=[2, 5, 10, 25, 50, 125, 250, 250])
+    state, tree = MaskedAutoencoder(config).state_dict(), {}
+    kinds = lambda layer: ("scale" if "orm" in layer else "kernel", "bias")
+    paths = [
+        f"{layer}/{kind}"
+        for layer in ("encoder_norm", "decoder_norm", "decoder_embed", "decoder_pred", "patch_embed/proj")
+        for kind in kinds(layer)
+    ]
+    for i in range(2):
+        for side, attention in (
+            ("encoder", ("Attention_0/Dense_0", "Attention_0/Dense_1")),
+            ("decoder", ("wmha_block/qkv", "wmha_block/proj")),
+        ):
+            for layer in ("LayerNorm_0", "LayerNorm_1", "Mlp_0/Dense_0", "Mlp_0/Dense_1", *attention):
+                paths += [f"{side}_block_{i:02d}/{layer}/{kind}" for kind in kinds(layer)]
+    for path in [*paths, "pos_embed", "decoder_pos_embed", "mask_token"]:
+        value, inner = state[flax_name(path)], tree
+        if "pos_embed" in path:
+            value = value[None]
+        if path.endswith("kernel"):
+            value = value.permute(2, 3, 1, 0) if value.ndim == 4 else value.T
+        *layers, last = path.split("/")
+        for layer in layers:
+            inner = inner.setdefault(layer, {})
+        inner[last] = value
+    return tree
+
+
+ARGUMENTS = {
+    "img_size": [200, 80],
+    "patch_size": [4, 16],
+    "decoder_num_heads": 8,
+    "window_sizes": 0,
+    "decoder_window_sizes": [2, 5, 10, 25, 50, 125, 0, 0],
+}
+
+
+def make_published(folder: Path, tree=None, arguments=None, leaves=None):
+    "A folder like those of the published system; `leaves` are packed already and stand beside the parameters."
+    import msgpack
+
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(
+        json.dumps({"model": {"model_args": ARGUMENTS | (arguments or {})}}), encoding="utf-8"
+    )
+    (folder / "checkpoint_7").write_bytes(
+        msgpack.packb({"params": _packed(published_tree() if tree is None else tree) | (leaves or {}), "step": 7})
+    )
+
+
+def kit_result(scores=(0.5, 0.25, 0.75)):
+    "The content of a result file of hear-eval-kit."
+    point = {"hidden_layers": 1, "lr": 1e-3, "dropout": 0.1, "initialization": "<function xavier_normal_ at 0x7f>"}
+    folds = {
+        f"fold{i:02d}": {"test_score": s, "test_loss": 1.0, "test_top1_acc": s, "time_in_min": 0.1}
+        for i, s in enumerate(scores)
+    }
+    return {"hparams": point, **folds, "aggregated_scores": {"test_score_mean": 0.5}}
+
+
+def own_result(model="m", task="tiny-v1-full", test=(0.5, 0.6, 0.7), **changes):
+    "The content of a result file of mwmae_hear."
+    test = list(test)
+    return {
+        "model": model,
+        "task": task,
+        "grid": "paper",
+        "score": "top1_acc",
+        "seeds": [*range(len(test))],
+        "test": test,
+        "scores": {"top1_acc": test},
+        "folds": [[value] for value in test],
+        "chosen": [{"hidden_layers": 1} for _ in test],
+        "seconds": 1.0,
+    } | changes
+
+
+def make_results(folder: Path):
+    "Results of two models on two tasks, and one of the kit."
+    for shift, model in ((0.0, "first"), (0.1, "second")):
+        for task in ("tiny-v1-full", "other-v1-full"):
+            (folder / model / task).mkdir(parents=True)
+            values = [0.5 + shift + 0.01 * i for i in range(3)]
+            (folder / model / task / "paper.json").write_text(
+                json.dumps(own_result(model, task, values)), encoding="utf-8"
+            )
+    (folder / "kitmodel" / "tiny-v1-full").mkdir(parents=True)
+    (folder / "kitmodel" / "tiny-v1-full" / "test.predicted-scores.json").write_text(
+        json.dumps(kit_result()), encoding="utf-8"
+    )
+
+
+GRID = [{"epochs": 4, "validate_every": 2, "hidden_dim": 8, "batch": 8, "patience": 1}]
+PRETRAIN = "--batch 4 --epochs 2 --save_every 1 --precision fp32"
+
+
+def make_all(kit: Path):
+    "Make everything below the folder `kit`."
+    make_sounds(kit / "sounds")
+    make_labelled(kit / "labelled")
+    make_model(kit / "model")
+    make_task(kit / "tasks" / "tiny-v1-full")
+    make_published(kit / "jax")
+    make_results(kit / "results")
+    (kit / "grid.json").write_text(json.dumps(GRID), encoding="utf-8")
+    with tarfile.open(kit / "sounds.tar", "w") as tar:
+        tar.add(kit / "sounds", "sounds")
+    (kit / "manifest.csv").write_text("path\nsounds/a.wav\nsounds/b.flac\n", encoding="utf-8")
+
+
+MADE_BY_COMMANDS = """mwmae_prepare sounds store --workers 1
+mwmae_embed sounds --model model --out embeddings
+mwmae_embed sounds --model model --out steps --timestamps
+mwmae_embed sounds --model model --out table --table
+mwmae_pretrain --data sounds --out run --batch 4 --epochs 2 --save_every 1 --precision fp32
+mwmae_hear tasks --model model --grid grid.json --seeds 2 --out hear
+mwmae_finetune labelled --model model --out classifier"""
+
+
+def make_by_commands(kit: Path):
+    "What only the commands make: a store, embeddings, a run, scores, a classifier."
+    beside = kit.parent / "making"
+    (beside / "logs").mkdir(parents=True)
+    for name in ("tmp", "home"):
+        (beside / name).mkdir()
+    work = beside / "work"
+    shutil.copytree(kit, work)
+    for command in MADE_BY_COMMANDS.splitlines():
+        ended = run_commands(Case("fixtures", command, limit=120), [command], work)[0]
+        if ended.status:
+            raise SystemExit(f"the fixtures cannot be made:\n{ended}")
+    for name in ("store", "embeddings", "steps", "table", "run", "hear", "classifier", "stores"):
+        if (work / name).exists():
+            shutil.copytree(work / name, kit / name, symlinks=True)
+    shutil.rmtree(beside)
+
+
+def put(*names: str):
+    "A `make` that copies fixtures into the folder."
+
+    def make(kit, work):
+        for name in names:
+            source = kit / name
+            target = work / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, target, symlinks=True) if source.is_dir() else shutil.copy(source, target)
+
+    return make
+
+
+def then(*steps):
+    "A `make` of several steps; names are fixtures to copy, functions get the folder."
+
+    def make(kit, work):
+        for step in steps:
+            put(step)(kit, work) if isinstance(step, str) else step(work)
+
+    return make
