@@ -198,7 +198,8 @@ def differences(
     summary = summarise(rows)
     means = summary.pivot(index="model", columns="task", values="mean")[common_tasks(summary)]
     told_apart = means.loc[:, means.max() > means.min()]
-    rows = pd.concat([rows, overall_rows(rows, make_reference(told_apart))])
+    if len(told_apart) > 1 and len(told_apart.columns):  # else no task tells the runs apart, and there is no s(m)
+        rows = pd.concat([rows, overall_rows(rows, make_reference(told_apart))])
     maes = {outcome.arm.setting: outcome.name for outcome in outcomes if outcome.arm.kind == "MAE"}
     found = []
     for outcome in outcomes:
@@ -218,12 +219,17 @@ def paper_differences(
     return pd.concat(found).rename(columns={"ci95_unpaired": "ci95"})[["task", "difference", "ci95", "setting"]]
 
 # %% ../nbs/13_ablations.ipynb #6f7ae5a7
+def _difference(mean, half):
+    "A difference with its half-width, if it has one: with a single seed there is none."
+    return f"{mean:+.1f}" if math.isnan(half) else f"{mean:+.1f} ± {half:.1f}"
+
+
 def difference_table(
     found: pd.DataFrame,  # columns setting, task, difference and ci95
 ) -> pd.DataFrame:  # text: a line per setting, s(m) first, then a column per task
     "Differences with their intervals, ready to be printed."
-    cells = found.assign(cell=[f"{d:+.1f} ± {h:.1f}" for d, h in zip(found.difference, found.ci95)])
-    tasks = [OVERALL, *(task for task in found.task.unique() if task != OVERALL)]
+    cells = found.assign(cell=[_difference(d, h) for d, h in zip(found.difference, found.ci95)])
+    tasks = sorted(found.task.unique(), key=lambda task: task != OVERALL)
     return cells.pivot(index="setting", columns="task", values="cell").loc[found.setting.unique(), tasks]
 
 
@@ -258,12 +264,13 @@ def show_ablation(
     found: pd.DataFrame,  # columns setting, task, difference and ci95
     ax=None,  # where to draw; None makes a figure
     title: str | None = None,  # a title
-    task: str = OVERALL,  # which column to draw
+    task: str | None = None,  # which column to draw; None: s(m), or the first task if there is no s(m)
 ):  # the axes
     "Draw the difference between MW-MAE and MAE for each setting, with its interval."
     ax = ax or plt.subplots(layout="constrained")[1]
+    task = task or min(found.task.unique(), key=lambda name: name != OVERALL)
     chosen = found[found.task == task]
-    ax.errorbar(range(len(chosen)), chosen.difference, chosen.ci95, fmt="o")
+    ax.errorbar(range(len(chosen)), chosen.difference, chosen.ci95.fillna(0), fmt="o")
     ax.axhline(0, color="0.5", linewidth=1)
     varied = [setting.split(" ")[0].split("=") if "=" in setting else ("", setting.replace(" ", "\n")) for setting in chosen.setting]
     ax.set_xticks(range(len(chosen)), [value for _, value in varied])

@@ -45,7 +45,7 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .checkpoint import find_model
-from .commands import command, world_sentence
+from .commands import command, one_line, world_sentence
 from .files import atomic_file, load_config, make_config, read_json, shown
 from .embed import EmbedConfig, choose_device
 from .model import MAEConfig
@@ -1125,7 +1125,7 @@ def run_jobs(
             found.append(score_embeddings(embed(), model, grid, seeds, results, device))
         except Exception as error:
             errors.append(error)
-            skipped.append(f"skipped {' '.join(filter(None, (model, task)))}: {_sentence(error)}")
+            skipped.append(one_line(f"skipped {' '.join(filter(None, (model, task)))}: {_sentence(error)}"))
             print(skipped[-1], file=sys.stderr)
     if errors and not found and all(map(world_sentence, errors)):
         raise errors[0]
@@ -1133,9 +1133,10 @@ def run_jobs(
 
 
 def _sentence(error):
-    "What was raised, as a line of text."
-    text = world_sentence(error) or str(error) if isinstance(error, InputError) or world_sentence(error) else f"{type(error).__name__}: {error}"
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    "What was raised, as a sentence."
+    if sentence := world_sentence(error):
+        return sentence
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 # %% ../nbs/10_probe.ipynb #060ad1d1
 def result_table(
