@@ -21,28 +21,25 @@ from fastcore.script import call_parse
 from torch import nn
 
 from machine import CLOCKS, facts
-from mwmae.attention import MultiHeadAttention, MultiWindowAttention, group_attention, head_width, multi_window_loop, window_sizes
+from mwmae.attention import head_width, split_heads, win_attention, window_sizes
+from mwmae.fast_attention import FastAttention, FastMultiWindowAttention, group_attention
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def heads_of(
-    attention,  # plain or Multi-Window attention
-    x,  # (b, n, width), or (b, n, 3 * h * d) if its linear layers are taken out
-) -> tuple:  # (b, h, n, d) queries, keys, values: views, no copies
-    "Queries, keys and values of all heads."
-    return attention.qkv(x).unflatten(2, (3, attention.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-
-
 def plain(attention, x):
     "Global attention by PyTorch's fused kernel."
-    return attention.proj(F.scaled_dot_product_attention(*heads_of(attention, x)).transpose(1, 2).flatten(2))
+    q, k, v = split_heads(attention.qkv(x), attention.heads)  # (b, h, n, d) each: views, no copies
+    return attention.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 def loop(attention, x):
     "Multi-Window attention, head by head."
-    windows, biases = zip(*attention.per_head(x.shape[1]))
-    return attention.proj(multi_window_loop(*heads_of(attention, x), windows, biases))
+    q, k, v = split_heads(attention.qkv(x), attention.heads)  # (b, h, n, d) each
+    heads = []
+    for i, bias in enumerate(attention.biases(x.shape[1])):
+        heads.append(win_attention(q[:, i], k[:, i], v[:, i], attention.windows[i], bias))
+    return attention.proj(torch.cat(heads, dim=-1))
 
 
 def kept_megabytes(forward) -> float:
@@ -74,7 +71,8 @@ def medians(runs: dict, turns: int, clock) -> dict:
 def compare(n, patches, part, precision, rel_pos_bias, turns, clock) -> dict:
     "One row: all forms at one length."
     windows = window_sizes(n)
-    ours, same = MultiWindowAttention(384, windows, rel_pos_bias), MultiHeadAttention(384, len(windows))
+    ours = FastMultiWindowAttention(384, windows, rel_pos_bias)
+    same = FastAttention(384, len(windows))
     channels, half = 384, precision == "bf16"
     x = torch.randn(max(patches // n, 2), n, channels)
     if part == "core":
@@ -109,7 +107,7 @@ def single_windows(n, patches, precision, turns, clock) -> list:
 
     def both(group):
         parts = qkv[:, : len(group)].unbind(0)
-        torch.autograd.grad(group_attention(*parts, [(w, None) for w in group]), qkv, gradients[: len(group)])
+        torch.autograd.grad(group_attention(*parts, group), qkv, gradients[: len(group)])
 
     groups.insert(3, [2, 5, 10])
     ms = medians({tuple(group): (lambda group=group: both(group)) for group in groups}, turns, clock)

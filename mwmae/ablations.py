@@ -8,7 +8,8 @@ __all__ = ['BUDGETS', 'WINDOWS', 'Budget', 'Arm', 'pair', 'window_arms', 'table_
            'table_text', 'show_ablation', 'mwmae_ablate', 'ablate', 'write_table']
 
 # %% ../nbs/13_ablations.ipynb #8a0b102d
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from .audio import InputError
 from .checkpoint import INSTALLED, check_checkpoint, newest_checkpoint
 from .commands import command
-from .files import atomic_file, load_config
+from .files import atomic_file, load_config, shown
 from .corpus import ClipIndex, split_held_out
 from .model import PATCH_SIZES, model_config
 from .pretrain import PretrainConfig, machine_settings, open_data, pretrain, processes, training_share
@@ -38,6 +39,11 @@ class Budget:
     epochs: int  # passes over the data
     batch: int  # clips per step
     seeds: int  # seeds of the probe
+
+    def __post_init__(self):
+        for name in ("epochs", "batch", "seeds"):
+            if not 1 <= getattr(self, name) <= 10**6:
+                raise InputError(f"--{name} is {shown(getattr(self, name))}, expected 1 to 1000000")
 
 
 BUDGETS = {
@@ -135,9 +141,13 @@ def run_arm(
 
 def run_speed(
     folder: Path,  # run folder
-) -> float:  # clips per second, median over the run
+) -> float:  # clips per second, median over the run; not a number if that is not known
     "How fast a run was."
-    return float(pd.read_csv(folder / "speed.csv").clips_per_second.median())
+    try:
+        speed = pd.read_csv(folder / "speed.csv", on_bad_lines="skip").clips_per_second
+    except (OSError, ValueError, AttributeError):  # a run goes on without this file
+        return math.nan
+    return float(pd.to_numeric(speed, errors="coerce").median())
 
 # %% ../nbs/13_ablations.ipynb #eebbc4f9
 def score_run(
@@ -287,8 +297,8 @@ def ablate(
     "Make a table, and write it to `out` as text, CSV and picture. Raises `InputError` if something cannot be."
     if budget not in BUDGETS:
         raise InputError(f"budget is {budget!r}, expected one of {', '.join(BUDGETS)}")
-    chosen = BUDGETS[budget]
-    chosen = Budget(chosen.encoder, chosen.encoders, epochs or chosen.epochs, chosen.batch, seeds or chosen.seeds)
+    given = {name: value for name, value in (("epochs", epochs), ("seeds", seeds)) if value is not None}
+    chosen = replace(BUDGETS[budget], **given)
     arms = table_arms(table, chosen)
     if tasks is None:
         tasks = out / "tasks"

@@ -37,7 +37,7 @@ def world_sentence(
     if isinstance(error, OSError):
         return _disk_sentence(error)
     if isinstance(error, BrokenProcessPool) or _DEAD_WORKER.search(str(error)):
-        return "a worker process was killed, perhaps for want of memory; the same command goes on where it was"
+        return "a worker process was killed, perhaps for want of memory; the same command, or --resume, goes on"
     if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)):
         return f"not enough memory ({' '.join(str(error).split())[:200] or 'the system gave none'})"
     return ""

@@ -163,7 +163,7 @@ def _parquet_errors(path):
 
 @lru_cache(maxsize=1)  # rows are asked for in order, so one group at a time is enough
 def _row_group(path, group, version):
-    "The column `audio` of one row group of a Parquet file; `version` is its size and time, so that a file that is replaced is read again."
+    "The column `audio` of one row group of a Parquet file of a certain `version`, its size and time."
     with _parquet_errors(path) as pyarrow:
         return pyarrow.parquet.ParquetFile(path).read_row_group(group, columns=["audio"]).column("audio")
 
@@ -218,7 +218,7 @@ def _tar_sounds(path, name):
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                if member.size < 0 or member.offset <= before:  # Python's own guard against going round for ever is recent
+                if member.size < 0 or member.offset <= before:  # older Pythons go round for ever
                     raise tarfile.ReadError("its members overlap")
                 before, file = member.offset, Path(member.name)
                 if member.isfile() and file.suffix.lower() in SOUND_SUFFIXES and not file.name.startswith("."):
@@ -644,9 +644,12 @@ def analyse_all(
     batches: Iterator[Sequence],  # the work, such as `plan` makes it
     work: Callable,  # function of a batch that returns a list, the result of each of its items
     workers: int | None = None,  # number of processes; 1 works in this one, None takes all cores
-    stand_in: Callable | None = None,  # function of an item that killed its process, returns its result; None raises `BrokenProcessPool`
+    stand_in: Callable | None = None,  # what to return for an item that killed its process: function of the item
 ) -> Iterator[list]:  # for each batch, in order
-    "Work on batches with `workers` processes, a bounded number of them at a time, and return results in order."
+    """Work on batches with `workers` processes, a bounded number of them at a time, and return results in order.
+
+    Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`.
+    """
     workers = workers or _cores()
     if workers <= 1:
         yield from _in_this_process(batches, work)
@@ -731,7 +734,7 @@ def read_state(
             raise InputError(f"{folder}: the store has {setting} {found}, expected {expected}; prepare another store with these settings")
     for name in COUNTS:
         if getattr(state, name) < 0:
-            raise InputError(f"{folder}: the store has {name} {getattr(state, name)}, expected 0 or more; its store.json is damaged")
+            raise InputError(f"{folder}: the store has {name} {getattr(state, name)}, expected 0 or more; it is damaged")
     return state
 
 # %% ../nbs/06_corpus.ipynb #35519061
@@ -773,11 +776,15 @@ def read_rows(
     check_file(path, "an array of a store")
     try:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, EOFError, OverflowError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # numpy reads the header as Python text, which can be wrong in every way
         raise InputError(f"{path}: not a whole array of a store ({shown(str(error), 200)})") from None
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape[1:] != width or not array.ndim:
-        found = f"an array of {array.dtype} and shape {array.shape}" if isinstance(array, np.ndarray) else "an archive of arrays"
-        raise InputError(f"{path}: holds {shown(found, 300)}, expected {np.dtype(dtype)} and rows of shape {width}")
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: holds an archive of arrays, expected an array of {np.dtype(dtype)}")
+    if array.dtype != dtype or array.shape[1:] != width or not array.ndim:
+        found = f"{str(array.dtype)[:200]} and shape {array.shape}"
+        raise InputError(f"{path}: holds an array of {found}, expected {np.dtype(dtype)} and rows of shape {width}")
     if len(array) < count:
         raise InputError(f"{path}: holds {len(array):,} rows, expected {count:,}; it is damaged")
     return np.asarray(array)[:count]
@@ -1082,16 +1089,22 @@ class ClipIndex:
         "Raise `InputError` if the index points outside the arrays, so that nobody who follows it has to look."
         clips, parts = self.clips, max(self.state.parts, 1)
         if parts > max(len(clips), 1):
-            raise InputError(f"{self.folder}: the store has {parts} parts for {len(clips)} clips; its store.json is damaged")
+            raise InputError(f"{self.folder}: {parts} parts for {len(clips)} clips; its store.json is damaged")
         possible = {
-            "source": (clips["source"] >= 0) & (clips["source"] < len(self.sources)), "first": clips["first"] >= 0,
-            "samples": clips["samples"] > 0, "frames": clips["frames"] > 0, "part": (clips["part"] >= 0) & (clips["part"] < parts),
-            "offset": (clips["offset"] >= 0) & (clips["offset"] < 1 << 48), "mean": np.isfinite(clips["mean"]), "deviation": clips["deviation"] >= 0,
+            "source": (clips["source"] >= 0) & (clips["source"] < len(self.sources)),
+            "first": clips["first"] >= 0,
+            "samples": clips["samples"] > 0,
+            "frames": clips["frames"] > 0,
+            "part": (clips["part"] >= 0) & (clips["part"] < parts),
+            "offset": (clips["offset"] >= 0) & (clips["offset"] < 1 << 48),
+            "mean": np.isfinite(clips["mean"]),
+            "deviation": np.isfinite(clips["deviation"]) & (clips["deviation"] >= 0),
         }
         for column, fits in possible.items():
             if not fits.all():
                 clip = int(np.argmin(fits))
-                raise InputError(f"{self.folder / 'clips.npy'}: {column} of clip {clip} is {clips[column][clip]}, which cannot be; it is damaged")
+                value = clips[column][clip]
+                raise InputError(f"{self.folder / 'clips.npy'}: {column} of clip {clip} is {value}; it is damaged")
         _check_ends(self.folder, "names", self.sources["name_end"], len(self._names))
 
     def __len__(self):
@@ -1201,8 +1214,8 @@ class SpectrogramStore(ClipIndex):
         number, offset = int(self._part[clip]), int(self._offset[clip])
         part = self._parts.get(number)
         if part is None:  # "c" maps privately: torch asks for memory that could be written to, the file never changes
-            part = torch.from_numpy(read_rows(_part_path(self.folder, number), self._rows[number], np.float16, (self.state.mels,), "c"))
-            self._parts[number] = part
+            path, width = _part_path(self.folder, number), (self.state.mels,)
+            part = self._parts[number] = torch.from_numpy(read_rows(path, self._rows[number], np.float16, width, "c"))
         return part[offset + start : offset + stop].float()
 
 # %% ../nbs/06_corpus.ipynb #7f956705

@@ -883,6 +883,7 @@ def _embed_into(out, sounds, model, run, classifier):
         remove_leftovers(parts / inner)
     remove_leftovers(out)
     save_config(run, settings)
+    twice = before.duplicated("file" if run.classify else None).sum()
     ready, rest, skipped = _divide(sounds, parts, set(before.file), size, run.timestamps)
     failed = embed_sounds(rest, model, parts, run.timestamps)
     skipped += failed
@@ -901,6 +902,8 @@ def _embed_into(out, sounds, model, run, classifier):
              f"{len(rest) - len(failed):,} of them by this run"]
     if skipped:
         lines.append(f"{len(skipped)} could not be used; {out / 'skipped.csv'} says why")
+    if twice:
+        lines.append(f"{twice:,} rows that stood in the table twice were removed")
     if run.classify:
         lines.append(f"{labels}: " + ", ".join(f"{label} {n:,}" for label, n in read_classes(labels).label.value_counts().items()))
     return "\n".join(lines)

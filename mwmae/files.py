@@ -21,7 +21,7 @@ import sys
 import types
 import typing
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -40,6 +40,9 @@ def _flush(path):
         os.close(handle)
 
 # %% ../nbs/04_files.ipynb #0607bfb1
+_LEFTOVER = re.compile(r"(^|/)\..+\.\d+\.(tmp|old)(/|$)")  # a path with a temporary name in it
+
+
 def _temporary(path):
     "A name beside `path` that no other process uses."
     return path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp")
@@ -53,7 +56,8 @@ def errors_named(
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        if error.filename is None or _LEFTOVER.search(os.fsdecode(error.filename)):
+            error.filename, error.filename2 = str(path), None
         raise
 
 # %% ../nbs/04_files.ipynb #4c9da9ef
@@ -87,6 +91,16 @@ def check_replaceable(
         if entry.name not in names or entry.is_symlink() or not entry.is_file():
             raise InputError(f"{folder}: is there and holds {entry.name}, which writing it would delete; choose another folder")
 
+# %% ../nbs/04_files.ipynb #9bd0a1a7
+def _put_back(path):
+    "Give a folder its name again, if a process was killed after it had moved the folder aside."
+    aside = re.sub(r"\d+\.tmp$", "*.old", _temporary(path).name)
+    for old in path.parent.glob(aside):
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(old, path)
+
 # %% ../nbs/04_files.ipynb #b11f3fb7
 @contextmanager
 def atomic_folder(
@@ -95,6 +109,7 @@ def atomic_folder(
 ):  # yields the temporary folder to fill
     "Fill a folder that appears under its name only when the block has ended without an error. Raises `InputError` if another one is there."
     path = Path(path)
+    _put_back(path)
     check_replaceable(path, replaces)
     temporary, replaced = _temporary(path), _temporary(path).with_suffix(".old")
     with errors_named(path):
@@ -367,14 +382,16 @@ class FolderClaim:
                 raise
             raise InputError(f"{folder}: in use by {holder}; wait until that has ended, or choose another folder") from None
         _CLAIMED.add(self.folder)
-        self.file.truncate(0)
-        self.file.write(_who() + "\n")
-        self.file.flush()
+        with suppress(OSError):  # a full disk; the lock holds without the name of its holder
+            self.file.truncate(0)
+            self.file.write(_who() + "\n")
+            self.file.flush()
 
     def close(self):
         "Give the folder back."
         _CLAIMED.discard(self.folder)
-        self.file.close()
+        with suppress(OSError):  # the name of the holder may not have fitted on the disk
+            self.file.close()
 
     def __enter__(self):
         return self
@@ -387,7 +404,7 @@ def remove_leftovers(
     folder: str | Path,  # a folder that this process has claimed
 ):
     "Delete what processes that were killed left half-written in a folder; it must be claimed, so that nobody is writing there."
-    for left in Path(folder).glob(".*.tmp"):
+    for left in Path(folder).glob(".*.[0-9]*.tmp"):
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
         else:

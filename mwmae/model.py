@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .audio import InputError, show_spectrogram
-from .attention import MultiHeadAttention, MultiWindowAttention, check_windows, window_sizes, xavier_linear
+from .attention import check_windows, window_sizes, xavier_linear
+from .fast_attention import FastAttention, FastMultiWindowAttention
 from .masking import keep_visible, random_masking, restore_order, visible_count
 from .patches import PatchEmbed, grid_size, patchify, sincos_1d, sincos_2d, unpatchify
 
@@ -154,7 +155,7 @@ class Encoder(nn.Module):
         if config.cls_token:
             self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.blocks = nn.ModuleList(
-            Block(width, MultiHeadAttention(width, config.encoder_heads)) for _ in range(config.encoder_depth)
+            Block(width, FastAttention(width, config.encoder_heads)) for _ in range(config.encoder_depth)
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
@@ -200,8 +201,8 @@ def decoder_attention(
 ) -> nn.Module:  # the attention of one decoder block
     "Windows for MW-MAE, plain attention for MAE."
     if config.multi_window:
-        return MultiWindowAttention(config.decoder_width, config.decoder_windows, config.rel_pos_bias, config.patches)
-    return MultiHeadAttention(config.decoder_width, config.decoder_heads or len(window_sizes(config.patches)))
+        return FastMultiWindowAttention(config.decoder_width, config.decoder_windows, config.rel_pos_bias, config.patches)
+    return FastAttention(config.decoder_width, config.decoder_heads or len(window_sizes(config.patches)))
 
 
 def lecun_linear(

@@ -7,8 +7,8 @@ __all__ = ['MODEL_SETTINGS', 'BUILTIN_CLIPS', 'COLUMNS', 'PROBED', 'HELD_OUT_SEE
            'check_settings', 'model_name', 'learning_rate', 'epoch_order', 'step_batches', 'steps_per_epoch',
            'builtin_sound', 'make_builtin', 'processes', 'main_first', 'open_data', 'report_skipped', 'training_share',
            'held_out_loss', 'band_mean_loss', 'open_log', 'read_log', 'show_losses', 'save_figures', 'make_optimizer',
-           'take_step', 'stop_request', 'speed_up', 'Run', 'one_ahead', 'Record', 'claimed_run', 'check_no_run',
-           'pretrain', 'compare_settings', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'default_model',
+           'take_step', 'stop_request', 'speed_up', 'Run', 'one_ahead', 'Record', 'compare_settings', 'claimed_run',
+           'check_no_run', 'pretrain', 'has_bfloat16', 'machine_settings', 'new_run', 'newest_run', 'default_model',
            'last_words', 'begin_run', 'run_command', 'window_list', 'mwmae_pretrain']
 
 # %% ../nbs/07_pretrain.ipynb #86e9324e
@@ -911,6 +911,16 @@ def draw(
             save_figures(self.run.folder, self.run.module, batch)
         self.drawn = time.perf_counter()
 
+# %% ../nbs/07_pretrain.ipynb #275e6045
+def compare_settings(
+    before: PretrainConfig,  # settings that a run began with
+    now: PretrainConfig,  # settings to go on with
+    folder: Path,  # the run
+):
+    "Raises `InputError` naming every setting that differs, since then the run could not end as it would have."
+    if differ := differing_settings(before, now):
+        raise InputError(f"--out {folder}: cannot resume with other settings: {differ}")
+
 # %% ../nbs/07_pretrain.ipynb #f7e48471
 @contextlib.contextmanager
 def claimed_run(
@@ -973,16 +983,6 @@ def pretrain(
         run.fit()
         run.accelerator.end_training()
         return run.state
-
-
-def compare_settings(
-    before: PretrainConfig,  # settings that a run began with
-    now: PretrainConfig,  # settings to go on with
-    folder: Path,  # the run
-):
-    "Raises `InputError` naming every setting that differs, since then the run could not end as it would have."
-    if differ := differing_settings(before, now):
-        raise InputError(f"--out {folder}: cannot resume with other settings: {differ}")
 
 # %% ../nbs/07_pretrain.ipynb #8f66a318
 def has_bfloat16(

@@ -345,6 +345,20 @@ def _some(names, most=3, between=", "):
     "The first few names, and how many there are beside them."
     return between.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
+# %% ../nbs/09_tasks.ipynb #3b51ded5
+def cache_folder(
+    folder: Path,  # a task folder or an archive
+) -> Path:  # the hidden folder beside it
+    "Where what is unpacked or resampled is kept."
+    return folder.parent if folder.parent.name == ".cache" else folder.parent / ".cache"
+
+# %% ../nbs/09_tasks.ipynb #3b517e1f
+def claim_path(
+    path: Path,  # a file or folder that is written whole
+) -> FolderClaim:  # to be closed when it is written
+    "The right to write `path`. Raises `InputError` if another process has it."
+    return FolderClaim(path.parent / f".{path.name}.claim")
+
 # %% ../nbs/09_tasks.ipynb #e0c14d65
 _ARCHIVE = re.compile(r"(?:hear2021-)?(.+?)(?:-\d{4,6})?\.(?:tar\.gz|tgz)")
 ARCHIVE_BYTES = 128 << 30  # most bytes that an archive may unpack to
@@ -353,20 +367,6 @@ ARCHIVE_RATIO = 100  # most bytes that come of one byte of it
 _SMALL = 64 << 20  # bytes that any archive may unpack to, whatever their ratio
 _HEADER = 64 << 10  # most bytes of a header that is longer than usual
 _STAMP = "unpacked_from.json"  # in an unpacked folder: our mark, and the archive that it was made of
-
-
-def cache_folder(
-    folder: Path,  # a task folder or an archive
-) -> Path:  # the hidden folder beside it
-    "Where what is unpacked or resampled is kept."
-    return folder.parent if folder.parent.name == ".cache" else folder.parent / ".cache"
-
-
-def claim_path(
-    path: Path,  # a file or folder that is written whole
-) -> FolderClaim:  # to be closed when it is written
-    "The right to write `path`. Raises `InputError` if another process has it."
-    return FolderClaim(path.parent / f".{path.name}.claim")
 
 # %% ../nbs/09_tasks.ipynb #88207385
 def _archive_limits():

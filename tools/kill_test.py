@@ -122,7 +122,7 @@ def make_inputs(
     torch.manual_seed(0)
     save_pretrained(MaskedAutoencoder(model_config("mwmae_nano_4x16")), folder / "model")
     make_published(folder / "published")
-    points = [{"learning_rate": rate} for rate in (1e-3, 3e-3)]
+    points = [{"lr": rate, "epochs": 12, "hidden_dim": 32} for rate in (1e-3, 3e-3)]
     (folder / "grid.json").write_text(json.dumps(points), encoding="utf-8")
 
 
