@@ -391,6 +391,32 @@ def made_archive(case):
     return case.data
 
 
+def made_late_archive(case):
+    "A good task's archive with links to elsewhere at its end, and files through them."
+    task = case.task(case.home / "task")
+    with tarfile.open(case.data / "late-v1-full.tar.gz", "w:gz") as archive:
+        archive.add(task, "late-v1-full")
+        for i in range(60):  # a chain that makes a path longer than the system takes
+            link = tarfile.TarInfo(f"late-v1-full/{'d' * 100}{i}")
+            link.type, link.linkname = tarfile.SYMTYPE, f"{'d' * 100}{i - 1}/.." if i else "../../../.."
+            archive.addfile(link)
+        through = tarfile.TarInfo(f"late-v1-full/{'d' * 100}59/through.py")
+        through.size = len(case.code.encode())
+        archive.addfile(through, io.BytesIO(case.code.encode()))
+    return case.data
+
+
+def made_sound_archive(case):
+    "Good sounds in an archive, under names that lead elsewhere."
+    sound = (case.sounds(case.home / "sounds") / "a" / "0.wav").read_bytes()
+    with tarfile.open(case.data / "sounds.tar", "w") as archive:
+        for name in ("good.wav", "../../../../escaped.wav", "/tmp/mwmae-escaped.wav", "a/../../../up.wav", "..wav"):
+            member = tarfile.TarInfo(name)
+            member.size = len(sound)
+            archive.addfile(member, io.BytesIO(sound))
+    return case.data / "sounds.tar"
+
+
 def made_parquet(case):
     "A table whose Arrow schema carries a pickled extension type."
     storage = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
@@ -545,6 +571,14 @@ COMMANDS = {  # for each case the command, and its arguments made of a Case
     "an archive that leads elsewhere": (
         mwmae_hear,
         lambda c: [made_archive(c), "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"],
+    ),
+    "an archive that leads elsewhere at its end": (
+        mwmae_hear,
+        lambda c: [made_late_archive(c), "--model", "logmel", "--seeds", "1", "--out", c.out, "--device", "cpu"],
+    ),
+    "sounds whose names lead elsewhere": (
+        mwmae_embed,
+        lambda c: [made_sound_archive(c), "--model", c.model(c.data / "m"), "--out", c.out],
     ),
     "a model folder that is also a package": (
         mwmae_hear,

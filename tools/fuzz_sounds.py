@@ -48,7 +48,7 @@ from mwmae.checkpoint import save_model
 from mwmae.finetune import mwmae_finetune
 from mwmae.model import MaskedAutoencoder, model_config
 
-LIMIT = 60  # seconds after which a case hangs
+LIMIT = 120  # seconds after which a case hangs, however busy the machine is
 CPU_LIMIT = 10  # seconds of a processor that a case may take
 MEMORY_LIMIT = 1024  # MB that a case may take beside what the process has
 DTYPES = [
@@ -510,6 +510,15 @@ class Bench:
             self.scene = self.model(read_audio(self.good[0])[None])[0].numpy()
 
 
+def write_list(
+    path: Path,  # a .csv
+    folder: Path,  # beside it
+):
+    "Write a manifest of the files in a folder."
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows([["path"], *([f"{folder.name}/{found.name}"] for found in folder.iterdir())])
+
+
 def try_embed(
     case: FileCase,  # a sound
     bench: Bench,  # good ones
@@ -526,12 +535,11 @@ def try_embed(
     source = case.path if alone else case.path.parent
     if way == "manifest":
         source = folder / "list.csv"
-        pd.DataFrame({"path": [f"in/{path.name}" for path in case.path.parent.iterdir()]}).to_csv(
-            source, index=False, errors="surrogateescape"
-        )
+        write_list(source, case.path.parent)
     options = ["--table"] * table + ["--timestamps"] * timestamps
     status, said = run(mwmae_embed, str(source), "--out", str(out), "--model", str(bench.folder / "model"), *options)
-    if good and status:
+    unreadable = way == "manifest" and "not a table" in said  # a list has to be UTF-8
+    if good and status and not unreadable:
         raise Violation(f"a good sound was there: {said}")
     if out.is_dir():
         no_leftovers(out)
@@ -578,13 +586,12 @@ def try_prepare(
     way, source = case.packed(), case.path.parent
     if way == "manifest":
         source = folder / "list.csv"
-        pd.DataFrame({"path": [f"in/{path.name}" for path in case.path.parent.iterdir()]}).to_csv(
-            source, index=False, errors="surrogateescape"
-        )
+        write_list(source, case.path.parent)
     status, said = run(
         mwmae_prepare, str(source), str(store), "--workers", "1", "--clip_seconds", str(rng.choice([0.1, 1.0, 10.0]))
     )
-    if good and status:
+    unreadable = way == "manifest" and "not a table" in said  # a list has to be UTF-8
+    if good and status and not unreadable:
         raise Violation(f"a good sound was there: {said}")
     if store.is_dir():
         no_leftovers(store)
@@ -692,7 +699,8 @@ def serve(
 ):
     "Try cases, one at a time, until the pipe ends."
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as home:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # commands wait until the disk has what they wrote
+    with tempfile.TemporaryDirectory(dir=memory) as home:
         bench = Bench(Path(home))
         pipe.send(None)
         while True:
