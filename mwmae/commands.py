@@ -42,6 +42,15 @@ def world_sentence(
         return f"not enough memory ({' '.join(str(error).split())[:200] or 'the system gave none'})"
     return ""
 
+# %% ../nbs/04_commands.ipynb #5f4b07c8
+def one_line(
+    sentence: str,  # what to say; names in it may come from anywhere
+    most: int = 1000,  # characters
+) -> str:  # one line that can be printed
+    "A sentence as one line: its control characters spelt out, and its middle left out where a name in it is very long."
+    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in " ".join(sentence.split()))
+    return line if len(line) <= most else f"{line[: most // 2]} … {line[-(most // 2) :]}"
+
 # %% ../nbs/04_commands.ipynb #d3086e0c
 def _any_text(stream):
     "Let a stream print signs that its encoding does not have as escapes, so that a locale never ends a finished job."
@@ -59,15 +68,6 @@ def _flush_output():
     "Print what waits to be printed; a program that was started without any output has none."
     if sys.stdout is not None:
         sys.stdout.flush()
-
-
-def one_line(
-    sentence: str,  # what to say; names in it may come from anywhere
-    most: int = 1000,  # characters
-) -> str:  # one line that can be printed
-    "A sentence as one line: its control characters spelt out, and its middle left out where a name in it is very long."
-    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in " ".join(sentence.split()))
-    return line if len(line) <= most else f"{line[: most // 2]} … {line[-(most // 2) :]}"
 
 
 def _end(status, sentence):
