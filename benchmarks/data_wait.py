@@ -16,8 +16,9 @@ import torch
 from fastcore.script import call_parse
 
 from mwmae.audio import SAMPLE_RATE
-from mwmae.corpus import split_held_out
-from mwmae.pretrain import builtin_sound, machine_settings, open_data, pretrain
+from mwmae.crops import split_held_out
+from mwmae.settings import builtin_sound, machine_settings, open_data
+from mwmae.pretrain import pretrain
 
 
 def measure(

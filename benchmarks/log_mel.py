@@ -19,7 +19,7 @@ import torch
 from fastcore.script import call_parse
 
 from machine import CLOCKS, facts
-from mwmae.audio import SAMPLE_RATE, LogMelSpectrogram
+from mwmae.audio import LogMelSpectrogram, SAMPLE_RATE
 
 
 def kaldi_options():

@@ -24,7 +24,7 @@ import torch
 from fastcore.script import call_parse
 
 from machine import facts
-from mwmae.checkpoint import save_model
+from mwmae.models import save_model
 from mwmae.model import MAEConfig, MaskedAutoencoder
 
 KINDS = [

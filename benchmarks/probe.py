@@ -29,8 +29,8 @@ from fastcore.script import call_parse
 from machine import cpu_model
 from mwmae.audio import InputError
 from mwmae.files import atomic_file
-from mwmae.probe import evaluate, interval
-from mwmae.tasks import read_embedded
+from mwmae.hear import evaluate, interval
+from mwmae.embedded import read_embedded
 
 RESULTS = Path(__file__).parent / "results"
 KIT_GRIDS = {"paper": "mwmae", "kit": "kit"}

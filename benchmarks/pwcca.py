@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from fastcore.script import call_parse
 
-from mwmae.analysis import compare_heads
+from mwmae.similarity import compare_heads
 
 
 def naive_pwcca(

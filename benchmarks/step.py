@@ -13,7 +13,7 @@ import torch
 from fastcore.script import call_parse
 
 from machine import CLOCKS, facts
-from mwmae.model import PATCH_SIZES, create_model
+from mwmae.model import create_model, PATCH_SIZES
 
 
 def step(model, optimiser, clips, half) -> None:

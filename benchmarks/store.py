@@ -22,7 +22,8 @@ import torch
 from fastcore.script import call_parse
 
 from machine import cpu_model
-from mwmae.corpus import CropDataset, SoundFiles, SpectrogramStore, prepare
+from mwmae.crops import CropDataset, SoundFiles, SpectrogramStore
+from mwmae.store import prepare
 
 RESULTS = Path(__file__).parent / "results" / "store.csv"
 

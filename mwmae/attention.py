@@ -6,13 +6,12 @@
 __all__ = ['attend', 'split_heads', 'join_heads', 'window_sizes', 'check_windows', 'win_attention', 'xavier_linear', 'head_width',
            'MultiHeadAttention', 'MultiWindowAttention', 'attention_probabilities', 'show_attention_pattern']
 
-# %% ../nbs/03_attention.ipynb #c81a8bbf
+# %% ../nbs/03_attention.ipynb #eeefa974
 import math
 
 import matplotlib.pyplot as plt
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn, Tensor
 
 from .audio import InputError
 

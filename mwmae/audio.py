@@ -7,7 +7,7 @@ __all__ = ['SAMPLE_RATE', 'SAMPLES_PER_BYTE', 'InputError', 'BrokenSound', 'soun
            'SoundInfo', 'sound_info', 'resampling_ratio', 'read_audio', 'play', 'LogMelSpectrogram', 'show_spectrogram',
            'invert_log_mel', 'standardise']
 
-# %% ../nbs/00_audio.ipynb #6787c2be
+# %% ../nbs/00_audio.ipynb #58ee451a
 import errno
 import os
 import re
@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
-from torch import Tensor, nn
+from torch import nn, Tensor
 
 # %% ../nbs/00_audio.ipynb #d4119139
 SAMPLE_RATE = 16_000

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['group_attention', 'FastAttention', 'FastMultiWindowAttention']
 
-# %% ../nbs/04_fast_attention.ipynb #1812b096
+# %% ../nbs/04_fast_attention.ipynb #343bf175
 import math
 
 import torch

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['visible_count', 'Masking', 'random_masking', 'keep_visible', 'restore_order', 'show_masked']
 
-# %% ../nbs/02_masking.ipynb #b795b8c5
+# %% ../nbs/02_masking.ipynb #3804df79
 from typing import NamedTuple
 
 import torch

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['grid_size', 'show_patches', 'patchify', 'unpatchify', 'PatchEmbed', 'sincos_1d', 'sincos_2d']
 
-# %% ../nbs/01_patches.ipynb #3badf41d
+# %% ../nbs/01_patches.ipynb #86396818
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
-from torch import Tensor, nn
+from torch import nn, Tensor
 
 from .audio import InputError, show_spectrogram
 

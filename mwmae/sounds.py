@@ -6,7 +6,7 @@
 __all__ = ['VOWELS', 'FAMILIES', 'PITCHES', 'harmonics', 'envelope', 'midi_frequency', 'note', 'vowel', 'struck', 'plucked',
            'sweep', 'noise', 'rhythm', 'synth_clip']
 
-# %% ../nbs/06_sounds.ipynb #d1be6872
+# %% ../nbs/06_sounds.ipynb #a3624392
 from collections.abc import Iterable
 
 import numpy as np

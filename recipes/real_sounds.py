@@ -30,19 +30,27 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from mwmae.audio import InputError, LogMelSpectrogram
-from mwmae.checkpoint import (
-    INSTALLED, PACKAGED, check_checkpoint, list_checkpoints, load_encoder, newest_checkpoint,
-    share_encoder)
+from mwmae.sharing import INSTALLED, PACKAGED, share_encoder
+from mwmae.checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
+from mwmae.models import load_encoder
 from mwmae.commands import command, readable_errors
 from mwmae.files import atomic_file, load_config
-from mwmae.corpus import ClipIndex, split_held_out
-from mwmae.embed import EmbedConfig, EmbeddingModel, embedding_input
+from mwmae.crops import ClipIndex, split_held_out
+from mwmae.embed import EmbedConfig, embedding_input, EmbeddingModel
 from mwmae.model import Encoder, model_cost
-from mwmae.pretrain import PretrainConfig, compare_settings, has_bfloat16, open_data, pretrain
-from mwmae.probe import best_of_folds, list_folds, load_result, read_grid, run_jobs, task_points
+from mwmae.settings import has_bfloat16, open_data, PretrainConfig
+from mwmae.record import compare_settings
+from mwmae.pretrain import pretrain
+from mwmae.hear import best_of_folds, load_result, run_jobs, task_points
+from mwmae.probe import list_folds, read_grid
 from mwmae.quick import linear_labels, nearest_labels
-from mwmae.report import card_scores, collect_results, grid_report, markdown_table, report_table, report_text, score_rows
-from mwmae.tasks import HearModel, Task, embed_otherwise, embed_task, find_tasks, load_sound, open_hear_model, open_task, random_model, read_embedded, read_split, row_order
+from mwmae.report import card_scores, grid_report, markdown_table, report_table, report_text
+from mwmae.compare import collect_results, score_rows
+from mwmae.encoders import embed_otherwise, HearModel, open_hear_model, random_model
+from mwmae.tasks import load_sound, read_split, Task
+from mwmae.task_embeddings import embed_task, row_order
+from mwmae.task_sets import find_tasks, open_task
+from mwmae.embedded import read_embedded
 
 KINDS = ("mwmae", "mae")  # compared with each other: as many steps on the same clips
 LONGER, LONGEST = "longer", "longest"  # MW-MAE, trained on, and on once more: the latter is installed with the library

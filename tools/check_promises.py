@@ -30,18 +30,20 @@ import torch
 from fastcore.script import call_parse
 
 import mwmae
-from mwmae.analysis import mwmae_analyze
-from mwmae.checkpoint import mwmae_convert, save_model
+from mwmae.commands import mwmae_analyze
+from mwmae.commands import mwmae_convert
+from mwmae.models import save_model
 from mwmae.commands import run_at_command_line
-from mwmae.corpus import mwmae_prepare, prepare
-from mwmae.embed import mwmae_embed
-from mwmae.export import mwmae_export
+from mwmae.commands import mwmae_prepare
+from mwmae.store import prepare
+from mwmae.commands import mwmae_embed
+from mwmae.commands import mwmae_export
 from mwmae.files import fingerprint
-from mwmae.finetune import mwmae_finetune
+from mwmae.commands import mwmae_finetune
 from mwmae.model import MAEConfig, MaskedAutoencoder
-from mwmae.pretrain import mwmae_pretrain
-from mwmae.probe import mwmae_hear
-from mwmae.report import mwmae_report
+from mwmae.commands import mwmae_pretrain
+from mwmae.commands import mwmae_hear
+from mwmae.commands import mwmae_report
 
 PACKAGE = Path(mwmae.__file__).parent
 LIMIT = 120  # seconds that a case may take

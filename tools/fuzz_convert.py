@@ -22,7 +22,8 @@ from fastcore.script import call_parse
 from tqdm import tqdm
 
 from mwmae.audio import InputError
-from mwmae.checkpoint import convert, flax_name, load_encoder, load_model
+from mwmae.convert import convert, flax_name
+from mwmae.models import load_encoder, load_model
 from mwmae.model import MAEConfig, MaskedAutoencoder
 
 LIMIT = 20  # seconds that one case may take

@@ -34,18 +34,17 @@ from tqdm import tqdm
 
 from mwmae.audio import InputError, read_audio
 from mwmae.commands import run_at_command_line
-from mwmae.corpus import SpectrogramStore, mwmae_prepare, quiet_decoders, read_skipped
+from mwmae.crops import SpectrogramStore
+from mwmae.commands import mwmae_prepare
+from mwmae.recordings import quiet_decoders
+from mwmae.store import read_skipped
 from mwmae.embed import (
-    EmbeddingModel,
-    get_scene_embeddings,
-    get_timestamp_embeddings,
-    load_classifier,
-    load_model,
-    mwmae_embed,
-    step_count,
+    EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model, step_count,
 )
-from mwmae.checkpoint import save_model
-from mwmae.finetune import mwmae_finetune
+from mwmae.classifier import load_classifier
+from mwmae.commands import mwmae_embed
+from mwmae.models import save_model
+from mwmae.commands import mwmae_finetune
 from mwmae.model import MaskedAutoencoder, model_config
 
 LIMIT = 120  # seconds after which a case hangs, however busy the machine is

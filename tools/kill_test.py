@@ -31,17 +31,13 @@ import torch
 from fastcore.script import call_parse
 
 from mwmae.audio import SAMPLE_RATE
-from mwmae.checkpoint import flax_name, save_pretrained
+from mwmae.convert import flax_name
+from mwmae.sharing import save_pretrained
 from mwmae.commands import run_at_command_line
 from mwmae.files import fingerprint
 from mwmae.model import MaskedAutoencoder, model_config
 from mwmae.sounds import synth_clip
 
-MODULES = {
-    "mwmae_pretrain": "pretrain", "mwmae_prepare": "corpus", "mwmae_embed": "embed", "mwmae_finetune": "finetune",
-    "mwmae_hear": "probe", "mwmae_export": "export", "mwmae_convert": "checkpoint", "mwmae_ablate": "ablations",
-    "mwmae_analyze": "analysis", "mwmae_report": "report",
-}
 LEFT_OUT = {".lock", "speed.csv", "times.csv"}
 GRACE = 300  # seconds after which a command is taken to hang
 
@@ -186,7 +182,7 @@ def run_child(
             os.dup2(printed, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = line
-        run_at_command_line(getattr(import_module(f"mwmae.{MODULES[line[0]]}"), line[0]))
+        run_at_command_line(getattr(import_module("mwmae.commands"), line[0]))
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
@@ -320,8 +316,7 @@ def main(
     chosen = commands.split(",") if commands else list(known)
     if unknown := sorted(set(chosen) - known.keys()):
         sys.exit(f"--commands: {', '.join(unknown)} unknown, expected some of {', '.join(known)}")
-    for module in sorted({MODULES[line[0]] for name in chosen for line in known[name]}):
-        import_module(f"mwmae.{module}")
+    import_module("mwmae.commands")
     failed, count = [], 0
     with tempfile.TemporaryDirectory() as folder:
         child = os.fork()

@@ -32,27 +32,23 @@ from scipy.stats import t as student
 
 from mwmae.attention import MultiWindowAttention, split_heads, win_attention, window_sizes
 from mwmae.audio import InputError, LogMelSpectrogram, read_audio, resampling_ratio
-from mwmae.corpus import CLIP, FileWindow, clip_bounds, crop_samples, read_pieces, reflected, split_held_out
+from mwmae.recordings import CLIP, clip_bounds, read_pieces
+from mwmae.sources import FileWindow
+from mwmae.crops import crop_samples, reflected, split_held_out
 from mwmae.embed import (
-    EmbedConfig,
-    EmbeddingModel,
-    cut_units,
-    get_timestamp_embeddings,
-    join_units,
-    log_mel_in_pieces,
-    pool_steps,
-    step_count,
-    unit_count,
+    cut_units, EmbedConfig, EmbeddingModel, get_timestamp_embeddings, join_units,
+    log_mel_in_pieces, pool_steps, step_count, unit_count,
 )
 from mwmae.fast_attention import FastMultiWindowAttention
 from mwmae.files import load_config, plain_name, save_config
 from mwmae.finetune import choose_held_out
 from mwmae.masking import keep_visible, random_masking, restore_order, visible_count
-from mwmae.model import MAEConfig, MaskedAutoencoder, list_models
+from mwmae.model import list_models, MAEConfig, MaskedAutoencoder
 from mwmae.patches import patchify, unpatchify
-from mwmae.pretrain import PretrainConfig, epoch_order, step_batches, steps_per_epoch
-from mwmae.probe import interval
-from mwmae.tasks import labels_at
+from mwmae.settings import PretrainConfig
+from mwmae.training import epoch_order, step_batches, steps_per_epoch
+from mwmae.hear import interval
+from mwmae.task_embeddings import labels_at
 
 PROPERTIES = []  # (function, share of the examples that it gets)
 LOG_MEL = LogMelSpectrogram()
@@ -239,7 +235,7 @@ def a_part_is_a_slice(rate, count, data):
 def pieces_are_the_whole(count, wanted, block):
     "`read_pieces` gives the whole recording, in whatever blocks it is read."
     file, bounds = wav(0.1 * noise(count), 16_000), clip_bounds(count, wanted)
-    with mock.patch("mwmae.corpus.BLOCK", block):
+    with mock.patch("mwmae.recordings.BLOCK", block):
         pieces = list(read_pieces(file, bounds))
     assert [len(piece) for piece in pieces] == [b - a for a, b in pairwise(bounds)]
     assert torch.equal(torch.cat(pieces), read_audio(file))

@@ -6,28 +6,9 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from .case import Case, run_commands
+from .case import ROOT, Case, run_commands
 
 NANO = (48, 2, 3)  # width, depth and heads that the smallest encoder has here, so that training takes a second
-IMPORTS = (
-    "ablations",
-    "analysis",
-    "audio",
-    "checkpoint",
-    "commands",
-    "corpus",
-    "embed",
-    "export",
-    "files",
-    "finetune",
-    "model",
-    "pretrain",
-    "probe",
-    "quick",
-    "report",
-    "sounds",
-    "tasks",
-)
 
 
 def import_everything():
@@ -38,8 +19,8 @@ def import_everything():
     import torch
 
     torch.set_num_threads(1)
-    for name in IMPORTS:
-        importlib.import_module(f"mwmae.{name}")
+    for module in sorted((ROOT / "mwmae").glob("[a-z]*.py")):
+        importlib.import_module(f"mwmae.{module.stem}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in (
@@ -136,7 +117,7 @@ def make_model(folder: Path, **changes):
     "A model folder with random weights."
     import torch
 
-    from mwmae.checkpoint import save_model
+    from mwmae.models import save_model
     from mwmae.model import MaskedAutoencoder
 
     torch.manual_seed(0)
@@ -156,7 +137,7 @@ def published_tree() -> dict:
     "The parameters of a tiny model as the published system stores them."
     import torch
 
-    from mwmae.checkpoint import flax_name
+    from mwmae.convert import flax_name
     from mwmae.model import MaskedAutoencoder
 
     torch.manual_seed(0)
