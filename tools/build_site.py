@@ -139,7 +139,8 @@ def mend(
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
-                cell["source"] = keep_together("".join(cell["source"])).splitlines(keepends=True)
+                text = re.sub(r"\[(`_\w+`)\]\([^)\s]*\)", r"\1", "".join(cell["source"]))  # private names have no anchor
+                cell["source"] = keep_together(text).splitlines(keepends=True)
             for output in cell.get("outputs", []):
                 data = output.get("data", {})
                 if text := "".join(data.get("text/markdown", "")):
