@@ -184,6 +184,7 @@ def main() -> None:
     "Run all steps, going on after a failed one, and exit 1 if any failed."
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mwmae-ci-") as folder:
+        os.chmod(folder, 0o755)  # some attacks run as a user who may only read
         checks = Checks(Path(folder))
         try:
             copy_project(checks)
