@@ -39,11 +39,8 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.attention = attention
-        self.mlp = nn.Sequential(
-            xavier_linear(width, 4 * width),
-            nn.GELU(approximate="tanh"),
-            xavier_linear(4 * width, width),
-        )
+        widen, narrow = xavier_linear(width, 4 * width), xavier_linear(4 * width, width)
+        self.mlp = nn.Sequential(widen, nn.GELU(approximate="tanh"), narrow)
 
     def forward(
         self,
@@ -91,17 +88,14 @@ class MAEConfig:
     norm_pix_loss: bool = False  # standardise each target patch before comparing
 
     def __post_init__(self):
-        for name in ("frames", "mels", "encoder_width", "encoder_depth", "encoder_heads",
-                     "decoder_width", "decoder_depth"):
-            _check_range(name, getattr(self, name))
-        _check_range("patches", self.patches)
+        for name in _LIMITS:
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name))
         for name, parts in (("encoder_width", 4), ("decoder_width", 2)):
             width = getattr(self, name)
             if width % parts:
                 raise InputError(f"{name} is {width}, expected a multiple of {parts}, "
                                  "for sines and cosines of the positions")
-        if self.decoder_heads is not None:
-            _check_range("decoder_heads", self.decoder_heads)
         if self.windows is not None:
             found = f"windows has {len(self.windows)} items"
             _check_range("decoder_heads", len(self.windows), found)

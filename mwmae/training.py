@@ -94,7 +94,7 @@ def step_batches(
 def take_step(
     model,  # the model, as Accelerate prepared it
     optimizer,  # its optimiser, likewise
-    batches: list[tuple[dict, float]],  # micro-batches on the right device, and a clip's weight in each
+    batches: list[tuple[dict, float]],  # micro-batches on the device, and a clip's weight in each
     rate: float,  # learning rate
     accelerator: Accelerator,  # the processes
 ) -> tuple[float, float]:  # loss over all processes, and norm of the gradient
