@@ -21,8 +21,10 @@ def _what_would_tile(
 ) -> str:  # the nearest patch sizes, and the nearest lengths, that do tile
     "Say which changes of either number would make the patch tile the spectrogram."
     divisors = [d for d in range(1, length + 1) if length % d == 0]
-    sizes = [d for d in divisors if d < size][-1:] + [d for d in divisors if d > size][:1]
-    lengths = [m for m in (length // size * size, (length // size + 1) * size) if m > 0]
+    smaller, larger = [d for d in divisors if d < size], [d for d in divisors if d > size]
+    sizes = smaller[-1:] + larger[:1]
+    shorter = length // size * size
+    lengths = [m for m in (shorter, shorter + size) if m > 0]
     either = lambda numbers: " or ".join(map(str, numbers))
     return f"a patch of {either(sizes)} {unit} would, and so would {either(lengths)} {unit} in all"
 
@@ -35,12 +37,12 @@ def grid_size(
     "Count the patches that tile a spectrogram; raises `InputError` if they do not tile it exactly."
     pt, pf = patch_size
     if min(pt, pf, frames, mels) < 1:
-        raise InputError(f"patch_size {pt} x {pf} on {frames} frames x {mels} mel bins: all must be 1 or more")
+        raise InputError(f"patch_size {pt} x {pf} on {frames} frames x {mels} mel bins: "
+                         "all must be 1 or more")
     for length, size, unit in ((frames, pt, "frames"), (mels, pf, "mel bins")):
         if length % size:
-            raise InputError(
-                f"patch_size: {size} {unit} do not tile {length}; {_what_would_tile(length, size, unit)}"
-            )
+            better = _what_would_tile(length, size, unit)
+            raise InputError(f"patch_size: {size} {unit} do not tile {length}; {better}")
     return frames // pt, mels // pf
 
 # %% ../nbs/01_patches.ipynb #19560764
@@ -50,7 +52,7 @@ def show_patches(
     ax: Axes | None = None,  # where to draw; by default on new axes
     title: str | None = None,  # by default the patch size and the number of patches
 ) -> Axes:  # the axes drawn on
-    "Draw a spectrogram with the grid of its patches over it; raises `InputError` if they do not tile it."
+    "Draw a spectrogram with the grid of its patches; raises `InputError` if they do not tile it."
     time, freq = grid_size(*logmel.shape, patch_size)
     title = title or f"{patch_size[0]}x{patch_size[1]}: {time} x {freq} = {time * freq} patches"
     ax = show_spectrogram(logmel, ax=ax, title=title)
@@ -80,12 +82,13 @@ def unpatchify(
     patch_size: tuple[int, int],  # a patch's frames and mel bins, (pt, pf)
     grid: tuple[int, int],  # patches along time and along frequency, as from `grid_size`
 ) -> Tensor:  # (b, t, f)
-    "Put patches back together: the exact inverse of `patchify`; raises `InputError` on other shapes."
+    "Put patches back together, the inverse of `patchify`; raises `InputError` on other shapes."
     (pt, pf), (time, freq), b = patch_size, grid, len(patches)
     if patches.shape[1:] != (time * freq, pt * pf):
         raise InputError(
-            f"patches: {patches.shape[1]} of {patches.shape[2]} pixels each, but a grid of {time} x {freq} "
-            f"with patches of {pt} x {pf} takes {time * freq} of {pt * pf}"
+            f"patches: {patches.shape[1]} of {patches.shape[2]} pixels each, "
+            f"but a grid of {time} x {freq} with patches of {pt} x {pf} "
+            f"takes {time * freq} of {pt * pf}"
         )
     blocks = patches.reshape(b, time, freq, pt, pf)  # (b, t/pt, f/pf, pt, pf)
     blocks = blocks.permute(0, 1, 3, 2, 4)  # (b, t/pt, pt, f/pf, pf)
@@ -120,7 +123,8 @@ def sincos_1d(
 ) -> Tensor:  # (n, width) float32
     "Make the fixed table of positions along one axis; raises `InputError` if `width` is odd."
     if width < 2 or width % 2:
-        raise InputError(f"width: {width} channels do not split into sines and cosines; use a multiple of 2")
+        raise InputError(f"width: {width} channels do not split into sines and cosines; "
+                         "use a multiple of 2")
     k = torch.arange(width // 2, dtype=torch.float64)
     omega = 10_000 ** (-k / (width // 2))
     angle = torch.outer(torch.arange(n, dtype=torch.float64), omega)  # (n, width/2)
@@ -131,12 +135,12 @@ def sincos_2d(
     grid: tuple[int, int],  # patches along time and along frequency
     width: int,  # channels, divisible by 4
 ) -> Tensor:  # (n, width) float32, in the order of `patchify`
-    "Make the fixed table of positions on a grid; raises `InputError` if `width` is no multiple of 4."
+    "The fixed table of positions on a grid; raises `InputError` if `width` is no multiple of 4."
     if width < 4 or width % 4:
-        raise InputError(
-            f"width: {width} channels do not split into sines and cosines of two axes; use a multiple of 4"
-        )
+        raise InputError(f"width: {width} channels do not split into sines and cosines "
+                         "of two axes; use a multiple of 4")
     time, freq = grid
     mel_half = sincos_1d(freq, width // 2).repeat(time, 1)  # (n, width/2): 0 1 2 .. 0 1 2 ..
-    time_half = sincos_1d(time, width // 2).repeat_interleave(freq, dim=0)  # (n, width/2): 0 0 0 .. 1 1 1 ..
+    time_half = sincos_1d(time, width // 2)  # (t/pt, width/2)
+    time_half = time_half.repeat_interleave(freq, dim=0)  # (n, width/2): 0 0 0 .. 1 1 1 ..
     return torch.cat([mel_half, time_half], dim=1)  # (n, width)
