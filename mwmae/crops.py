@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from .audio import InputError, SAMPLE_RATE
 from .sources import list_sounds, open_bytes
-from .recordings import _log_mel, _read_block
+from .recordings import shared_log_mel, read_samples
 from .store import _check_ends, _part_path, _read_array, _texts, read_rows, read_state
 
 # %% ../nbs/15_crops.ipynb #b2c5a6d2
@@ -195,7 +195,7 @@ class SoundFiles(ClipIndex):
         super().__init__(folder)
         self.origin = Path(source)
         self._sounds = {sound.name: sound for sound in list_sounds(source)}
-        if any(sound.row >= 0 for sound in self._sounds.values()):
+        if any(not sound.seekable for sound in self._sounds.values()):
             raise InputError(f"{source}: crops cannot be read from Parquet at random, expected files or tar archives; prepare a store")
 
     def __reduce__(self):
@@ -209,8 +209,8 @@ class SoundFiles(ClipIndex):
         first, last, early = crop_samples(start, stop, int(self.clips["samples"][clip]))
         begin = int(self.clips["first"][clip])
         with open_bytes(self._sounds[name]) as file:
-            samples = _read_block(file, begin + first, begin + last)
-        return _log_mel()(samples)[early : early + stop - start]
+            samples = read_samples(file, begin + first, begin + last)
+        return shared_log_mel()(samples)[early : early + stop - start]
 
 # %% ../nbs/15_crops.ipynb #43f3ccb2
 def _hash(text, seed):

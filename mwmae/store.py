@@ -31,7 +31,7 @@ from mwmae.files import (
 )
 from .sources import list_sounds, Sound
 from mwmae.recordings import (
-    _analyse_batch, _deadly, _log_mel, analyse_all, Analysis, CLIP, describe_clip, plan,
+    analyse_batch, crashed, shared_log_mel, analyse_all, Analysis, CLIP, describe_clip, plan,
     Stretch,
 )
 
@@ -73,7 +73,7 @@ def current_settings(
     spectrograms: bool = True,  # False: an index of sound files, without spectrograms
 ) -> StoreState:  # a state with nothing in it yet
     "The state of an empty store made by this version of the library."
-    mel = _log_mel().mel
+    mel = shared_log_mel().mel
     return StoreState(
         n_fft=mel.n_fft, win_length=mel.win_length, hop_length=mel.hop_length, f_min=mel.f_min, f_max=mel.f_max,
         mels=mel.n_mels, clip_seconds=float(clip_seconds), spectrograms=spectrograms,
@@ -361,13 +361,13 @@ def _report(writer, added):
 # %% ../nbs/14_store.ipynb #7aec5777
 def _fill(writer, sounds, workers):
     "Analyse sounds and add them to a store, showing how far it is."
-    work = partial(_analyse_batch, clip_seconds=writer.state.clip_seconds, spectrograms=writer.state.spectrograms)
+    work = partial(analyse_batch, clip_seconds=writer.state.clip_seconds, spectrograms=writer.state.spectrograms)
     batches = plan(sounds, writer.state.clip_seconds, is_broken=lambda sound: sound == writer.broken)
     ahead = list(islice(batches, 2))  # a single batch needs no pool
     workers = workers if len(ahead) > 1 else 1
     begin, before = monotonic(), writer.state.samples
     layout = "preparing {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
-    with closing(analyse_all(chain(ahead, batches), work, workers, _deadly)) as results, tqdm(
+    with closing(analyse_all(chain(ahead, batches), work, workers, crashed)) as results, tqdm(
         total=len(sounds), bar_format=layout, dynamic_ncols=True, disable=None
     ) as bar:
         for analyses in results:
@@ -419,7 +419,7 @@ def prepare_samples(
         for name, samples in islice(sounds, known, None):
             clips, pictures, reason = np.empty(0, CLIP), [], ""
             try:
-                spectrogram, mean, deviation = describe_clip(samples, _log_mel())
+                spectrogram, mean, deviation = describe_clip(samples, shared_log_mel())
                 clips = np.array([(0, 0, len(samples), len(spectrogram), 0, 0, mean, deviation)], CLIP)
                 pictures = [spectrogram.half().numpy()]
             except InputError as error:
