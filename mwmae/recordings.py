@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'CLIP', 'clip_bounds', 'describe_clip', 'shared_log_mel', 'read_samples', 'read_pieces', 'sound_samples',
-           'Stretch', 'Analysis', 'failure_reason', 'analyse_stretch', 'plan', 'analyse_all', 'quiet_decoders',
-           'analyse_batch', 'crashed']
+           'Stretch', 'Analysis', 'failure_reason', 'analyse_stretch', 'analyse_samples', 'plan', 'analyse_all',
+           'quiet_decoders', 'analyse_batch', 'crashed']
 
 # %% ../nbs/13_recordings.ipynb #b766eee8
 import os
@@ -208,6 +208,20 @@ def analyse_stretch(
     reason = reasons[0] if reasons else ""
     return Analysis(stretch, np.array(rows, CLIP), pictures, lost, reason, broken)
 
+# %% ../nbs/13_recordings.ipynb #95d47792
+def analyse_samples(
+    name: str,  # its name
+    samples: Tensor,  # (samples,) sound at 16 kHz
+) -> Analysis:  # one clip, or the reason why it cannot be used
+    "Describe a sound in memory as one clip."
+    stretch = Stretch(Sound(name, ""))
+    try:
+        spectrogram, mean, deviation = describe_clip(samples, shared_log_mel())
+    except InputError as error:
+        return Analysis(stretch, np.empty(0, CLIP), [], 1, str(error))
+    clip = (0, 0, len(samples), len(spectrogram), 0, 0, mean, deviation)
+    return Analysis(stretch, np.array([clip], CLIP), [spectrogram.half().numpy()])
+
 # %% ../nbs/13_recordings.ipynb #f7ec0d1a
 _LONG_FILE = 8 << 20  # bytes; the header of a larger file is read to plan its stretches
 _STRETCH = 600  # seconds
@@ -241,7 +255,7 @@ def plan(
     sounds: Iterable[Sound],  # what to read
     clip_seconds: float,  # length of a clip, seconds
     most: int = 16,  # recordings in a batch
-    is_broken: Callable = lambda sound: False,  # whether a sound is broken: skip its other stretches
+    is_broken: Callable = lambda sound: False,  # whether to skip the rest of a broken sound
 ) -> Iterator[list[Stretch]]:  # batches of work
     "Divide the work into batches: several short recordings, or one stretch of a long one."
     batch, size = [], 0

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOUND_SUFFIXES', 'SOURCES', 'Sound', 'open_bytes', 'walk_files', 'FileWindow', 'TarSound', 'tar_sounds',
-           'need_pyarrow', 'ParquetSound', 'parquet_sounds', 'row_sound', 'list_sounds']
+           'need_pyarrow', 'ParquetSound', 'parquet_sounds', 'row_sound', 'list_sounds', 'write_skipped']
 
 # %% ../nbs/12_sources.ipynb #7805f9aa
 import csv
@@ -21,7 +21,7 @@ from typing import ClassVar
 import soundfile
 
 from .audio import InputError
-from .files import check_file, shown
+from .files import atomic_file, check_file, shown
 
 # %% ../nbs/12_sources.ipynb #628ac47a
 @dataclass(frozen=True)
@@ -180,9 +180,10 @@ def tar_sounds(
 # %% ../nbs/12_sources.ipynb #8ac6c425
 def _member_sound(path, name, member):
     "The sound that a member of a tar archive is."
-    problem = "stored as a sparse file, expected its bytes in one piece" if member.issparse() else ""
-    return TarSound(
-        f"{name}/{member.name}", str(path), member.offset_data, member.size, problem=problem)
+    sparse = "stored as a sparse file, expected its bytes in one piece"
+    problem = sparse if member.issparse() else ""
+    name = f"{name}/{member.name}"
+    return TarSound(name, str(path), member.offset_data, member.size, problem=problem)
 
 # %% ../nbs/12_sources.ipynb #514aac72
 def need_pyarrow():  # the package, with its module parquet
@@ -410,3 +411,15 @@ def list_sounds(
         yield from _archived(source, name)
     else:
         yield Sound(name, source)
+
+# %% ../nbs/12_sources.ipynb #bf34a791
+def write_skipped(
+    folder: str | Path,  # where to write skipped.csv
+    skipped: list[tuple[str, str]],  # (name, reason) of every recording that was not used
+):
+    "Write which recordings could not be used, and why."
+    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    with atomic_file(Path(folder) / "skipped.csv") as temporary:
+        with open(temporary, "w", **text) as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerows([("name", "reason"), *skipped])
