@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BLOCK', 'CLIP', 'clip_bounds', 'describe_clip', 'shared_log_mel', 'read_samples', 'read_pieces', 'sound_samples',
            'Stretch', 'Analysis', 'failure_reason', 'analyse_stretch', 'analyse_samples', 'plan', 'analyse_all',
-           'quiet_decoders', 'analyse_batch', 'crashed']
+           'quiet_decoders', 'analyse_batch', 'crashed', 'check_work']
 
 # %% ../nbs/13_recordings.ipynb #b766eee8
 import os
@@ -382,3 +382,18 @@ def crashed(
     "The result for a stretch that crashed the process that read it."
     reason = "reading it brought down the process that read it"
     return Analysis(stretch, np.empty(0, CLIP), [], 1, reason, broken=True)
+
+# %% ../nbs/13_recordings.ipynb #189cd8f0
+_MOST_WORKERS = 1024
+
+
+def check_work(
+    clip_seconds: float,  # length of a clip, seconds
+    workers: int | None,  # processes; None or 0 takes all cores
+):
+    "Raise `InputError` for a length of clips or a number of processes that makes no sense."
+    if not 0.1 <= clip_seconds <= 3600:
+        raise InputError(f"clip_seconds is {clip_seconds:g}, expected 0.1 to 3600")
+    if not 0 <= (workers or 0) <= _MOST_WORKERS:
+        expected = f"1 to {_MOST_WORKERS:,}, or 0 for all cores"
+        raise InputError(f"workers is {workers}, expected {expected}")

@@ -28,7 +28,8 @@ from mwmae.files import (
     save_config, shown,
 )
 from mwmae.recordings import (
-    analyse_all, analyse_batch, analyse_samples, CLIP, crashed, plan, shared_log_mel,
+    analyse_all, analyse_batch, analyse_samples, check_work, CLIP, crashed, plan,
+    shared_log_mel,
 )
 from .sources import list_sounds, write_skipped
 
@@ -70,20 +71,6 @@ def _current_settings(clip_seconds=10.0, spectrograms=True):
         spectrograms=spectrograms,
     )
 
-# %% ../nbs/14_store.ipynb #64bc1c94
-def _check_state(folder, state, wanted):
-    "Raise `InputError` for other settings than wanted, or for counts that cannot be."
-    for setting in _SETTINGS:
-        found, expected = getattr(state, setting), getattr(wanted, setting)
-        if found != expected:
-            raise InputError(f"{folder}: the store has {setting} {found}, expected {expected}; "
-                             "prepare another store with these settings")
-    for name in _COUNTS:
-        found = getattr(state, name)
-        if found < 0:
-            raise InputError(
-                f"{folder}: the store has {name} {found}, expected 0 or more; it is damaged")
-
 # %% ../nbs/14_store.ipynb #64bc1c95
 def read_state(
     folder: str | Path,  # a store
@@ -95,7 +82,15 @@ def read_state(
                          "make one with mwmae_prepare SOURCE STORE")
     state = load_config(StoreState, Path(folder) / "store.json")
     wanted = wanted or _current_settings(state.clip_seconds, state.spectrograms)
-    _check_state(folder, state, wanted)
+    for setting in _SETTINGS:
+        found, expected = getattr(state, setting), getattr(wanted, setting)
+        if found != expected:
+            raise InputError(f"{folder}: the store has {setting} {found}, expected {expected}; "
+                             "prepare another store with these settings")
+    for name in _COUNTS:
+        if (found := getattr(state, name)) < 0:
+            expected = "expected 0 or more; it is damaged"
+            raise InputError(f"{folder}: the store has {name} {found}, {expected}")
     return state
 
 # %% ../nbs/14_store.ipynb #35519061
@@ -117,20 +112,6 @@ def _write_rows(path, count, rows, dtype, width=()):
         file.flush()
         os.fsync(file.fileno())
 
-# %% ../nbs/14_store.ipynb #dc60ade6
-def _check_rows(path, array, count, dtype, width):
-    "Raise `InputError` unless `array` has `count` rows of this type and shape."
-    if not isinstance(array, np.ndarray):
-        raise InputError(
-            f"{path}: holds an archive of arrays, expected an array of {np.dtype(dtype)}")
-    if array.dtype != dtype or array.shape[1:] != width or not array.ndim:
-        found = f"{str(array.dtype)[:200]} and shape {array.shape}"
-        expected = f"{np.dtype(dtype)} and rows of shape {width}"
-        raise InputError(f"{path}: holds an array of {found}, expected {expected}")
-    if len(array) < count:
-        found = f"{len(array):,} rows"
-        raise InputError(f"{path}: holds {found}, expected {count:,}; it is damaged")
-
 # %% ../nbs/14_store.ipynb #dc60ade7
 def _read_rows(path, count, dtype, width=(), mode="r"):
     "The first `count` rows of an array on disk, mapped and not read; `mode` as in numpy.memmap."
@@ -144,7 +125,15 @@ def _read_rows(path, count, dtype, width=(), mode="r"):
     except Exception as error:  # numpy parses the header as Python text; anything can go wrong
         reason = shown(str(error), 200)
         raise InputError(f"{path}: not a whole array of a store ({reason})") from None
-    _check_rows(path, array, count, dtype, width)
+    expected = f"an array of {np.dtype(dtype)} and rows of shape {width}"
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: holds an archive of arrays, expected {expected}")
+    if array.dtype != dtype or array.shape[1:] != width or not array.ndim:
+        found = f"an array of {str(array.dtype)[:200]} and shape {array.shape}"
+        raise InputError(f"{path}: holds {found}, expected {expected}")
+    if len(array) < count:
+        found = f"{len(array):,} rows"
+        raise InputError(f"{path}: holds {found}, expected {count:,}; it is damaged")
     return np.asarray(array)[:count]
 
 # %% ../nbs/14_store.ipynb #78a2c3e9
@@ -219,14 +208,6 @@ def _check_is_store(folder):
         expected = "expected a store or a new folder"
         raise InputError(f"{folder}: not empty and no spectrogram store, {expected}")
 
-
-def _check_arrays(folder, state):
-    "Raise `InputError` if the arrays to be continued are shorter than the state says."
-    for name in _ARRAYS:
-        _read_array(folder, name, state)
-    if state.parts and state.spectrograms:
-        read_part(folder, state.parts - 1, state.rows, state.mels)
-
 # %% ../nbs/14_store.ipynb #e2b06117
 class _StoreWriter:
     "Adds recordings to a store; what has been committed survives anything."
@@ -248,13 +229,16 @@ class _StoreWriter:
         self.broken = None  # a recording that ended early, of which more stretches may come
 
     def _open(self, settings):
-        "Read the state of the store, or begin a new one."
+        "Read the state of the store and check its arrays, or begin a new one."
         _check_is_store(self.folder)  # another run may have begun a store before we had the lock
         remove_leftovers(self.folder)
         if not (self.folder / "store.json").exists():
             save_config(settings, self.folder / "store.json")
-        self.state = read_state(self.folder, settings)
-        _check_arrays(self.folder, self.state)
+        self.state = state = read_state(self.folder, settings)
+        for name in _ARRAYS:
+            _read_array(self.folder, name, state)
+        if state.parts and state.spectrograms:
+            read_part(self.folder, state.parts - 1, state.rows, state.mels)
 
     def close(self):
         "Let other processes write to the store."
@@ -352,13 +336,10 @@ def read_skipped(
 ) -> list[tuple[str, str]]:  # (name, reason) of every recording of which clips are missing
     "Which recordings could not be used, or only in part, and why."
     state = load_config(StoreState, Path(folder) / "store.json")
-    sources = _read_array(folder, "sources", state)
+    sources, skipped = _read_array(folder, "sources", state), []
     names = _read_texts(folder, "names", state, sources)
     reasons = _read_texts(folder, "reasons", state, sources)
-    skipped = []
-    for name, reason, used, lost in zip(
-        names, reasons, sources["clips"].tolist(), sources["lost"].tolist()
-    ):
+    for name, reason, (used, lost) in zip(names, reasons, sources[["clips", "lost"]].tolist()):
         part = f" ({lost} of {used + lost} clips left out)" if used else ""
         if reason:
             skipped.append((name, reason + part))
@@ -425,18 +406,6 @@ def _fill(writer, sounds, workers):
             speed = f"{seconds / (monotonic() - begin):.0f}x real time"
             bar.set_postfix_str(f"{seconds / 3600:.2f} h read, {speed}", refresh=False)
 
-# %% ../nbs/14_store.ipynb #189cd8f0
-_MOST_WORKERS = 1024
-
-
-def _check_options(clip_seconds, workers):
-    "Raise `InputError` for options that make no sense."
-    if not 0.1 <= clip_seconds <= 3600:
-        raise InputError(f"clip_seconds is {clip_seconds:g}, expected 0.1 to 3600")
-    if not 0 <= (workers or 0) <= _MOST_WORKERS:
-        expected = f"1 to {_MOST_WORKERS:,}, or 0 for all cores"
-        raise InputError(f"workers is {workers}, expected {expected}")
-
 # %% ../nbs/14_store.ipynb #189cd8f1
 def prepare(
     source: str | Path,  # folder, manifest, tar archive or Parquet file, see `list_sounds`
@@ -450,17 +419,15 @@ def prepare(
 
     Raises `InputError` if there is no such source, if nothing in it can be used, or if `store` is something else.
     """
-    _check_options(clip_seconds, workers)
+    check_work(clip_seconds, workers)
     sounds = list(list_sounds(source))
     if not sounds:
         some = "some such as .wav, .flac, .ogg or .mp3, or .tar or .parquet"
         raise InputError(f"{source}: no sound files found, expected {some}")
     settings = _current_settings(clip_seconds, spectrograms)
     with closing(_StoreWriter(store, settings, part_frames)) as writer:
-        state, known = writer.state, set()
-        if state.sources:
-            sources = _read_array(store, "sources", state)
-            known = set(_read_texts(store, "names", state, sources))
+        sources = _read_array(store, "sources", writer.state)
+        known = set(_read_texts(store, "names", writer.state, sources))
         sounds = [sound for sound in sounds if sound.name not in known]
         if sounds:
             _fill(writer, sounds, workers)
