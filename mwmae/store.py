@@ -417,7 +417,7 @@ def prepare(
 ) -> Prepared:  # what the store holds, and what could not be used
     """Make a spectrogram store of all sounds of `source`, or bring one up to date.
 
-    Raises `InputError` if there is no such source, if nothing in it can be used, or if `store` is something else.
+    Raises `InputError` if the source is missing or has nothing usable, or if `store` is no store.
     """
     check_work(clip_seconds, workers)
     sounds = list(list_sounds(source))
