@@ -111,7 +111,7 @@ def named_sounds(
                 name = name or sound.name
             else:
                 taken[listed_name(name)] = sound.path
-            sounds.append(Sound(name, sound.path, sound.offset, sound.size, sound.row, problem))
+            sounds.append(sound.changed(name=name, problem=problem))
     return sounds
 
 # %% ../nbs/17_embed_files.ipynb #c55d5455

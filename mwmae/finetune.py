@@ -352,7 +352,7 @@ def open_examples(
     fewest = 1 if config.valid else 2
     before = check_labels([label for _, label in sounds], config.sounds, fewest)
     checks = labelled_sounds(config.valid) if config.valid else []
-    place = lambda item: (os.path.realpath(item.sound.path), item.sound.offset, item.sound.row)
+    place = lambda item: item.sound.place()
     known = set(map(place, sounds)) if checks else set()
     for item in checks:
         if place(item) in known:

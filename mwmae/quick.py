@@ -129,7 +129,7 @@ def labelled_sounds(
     labelled, problems = [], {label: _label_problem(label) for label in {label for _, label in pairs}}
     for sound, label in pairs:
         if problem := sound.problem or problems[label]:
-            labelled.append(Labelled(sound._replace(problem=problem), ""))
+            labelled.append(Labelled(sound.changed(problem=problem), ""))
         else:
             labelled.append(Labelled(sound, label))
     return labelled
