@@ -29,7 +29,7 @@ from .hear import check_result, interval, load_result, TaskResult
 # %% ../nbs/31_compare.ipynb #e5e98727
 def paper_table(
     number: int,  # 4 (patch sizes), 5 (encoders), 6 (decoder depths) or 7 (amounts of data)
-) -> pd.DataFrame:  # columns table, setting, model, task (s(m) is one), and mean and ci95 in percent
+) -> pd.DataFrame:  # columns table, setting, model, task (s(m) is one), mean, ci95, in percent
     "One of the paper's Tables 4 to 7 as printed. Raises `InputError` for any other."
     tables = pd.read_csv(INSTALLED / "paper_tables.csv")
     if number not in set(tables.table):
@@ -58,7 +58,7 @@ def task_order(
     known = [*first, *sorted(set(tasks) - {*first, *last}), *last]
     return pd.Series(tasks).map(known.index)
 
-# %% ../nbs/31_compare.ipynb #b76e7fdc
+# %% ../nbs/31_compare.ipynb #d38e93c5
 def _refuse_contradictions(rows):
     "Raise `InputError` if a task has two kinds of score, or a run two scores."
     for task, names in rows.groupby("task").score.unique().items():
@@ -68,10 +68,11 @@ def _refuse_contradictions(rows):
     twice = rows[rows.duplicated(["model", "grid", "task", "seed"], keep=False)]
     if len(twice):
         row = twice.iloc[0]
-        raise InputError(f"{row.model}, {row.task}, grid {row.grid}, seed {row.seed}: found with several "
+        raise InputError(f"{row.model}, {row.task}, grid {row.grid}, seed {row.seed}: found with "
+                         "several "
                          "scores, expected one; two folders hold results of the same name")
 
-# %% ../nbs/31_compare.ipynb #52374909
+# %% ../nbs/31_compare.ipynb #3d91897b
 def score_rows(
     results: list[TaskResult],  # results of any models, tasks and grids
 ) -> pd.DataFrame:  # columns model, grid, task, score, seed and value in percent
@@ -123,7 +124,7 @@ class Reference:
 def make_reference(
     means: pd.DataFrame,  # a line for each model and a column for each task, percent
 ) -> Reference:  # over exactly these models and tasks
-    "Take worst and best over models. Raises `InputError` if a score is missing or a task has no range."
+    "Take worst and best over models. Raises `InputError` if a score or a range is missing."
     low, high = means.min(), means.max()
     if len(means) < 2:
         raise InputError(f"reference set: {len(means)} models, expected two or more")
@@ -133,12 +134,13 @@ def make_reference(
                          "expected the same tasks for all models")
     if (low == high).any():
         task = (low == high).idxmax()
-        raise InputError(f"reference set: {task} has the same score for all models, expected a range")
+        raise InputError(f"reference set: {task} has the same score for all models, "
+                         "expected a range")
     return Reference([str(model) for model in means.index], low, high)
 
 # %% ../nbs/31_compare.ipynb #b6e017fb
 def overall_score(
-    scores: pd.DataFrame,  # a line for each model (or seed of a model), a column for each task, percent
+    scores: pd.DataFrame,  # a line for each model (or seed of it), a column for each task
     reference: Reference,  # worst and best of every task
 ) -> pd.Series:  # s(m) for every line; NaN for one that lacks a task
     "The paper's overall score against a reference. Raises `InputError` if a task has no column."
@@ -187,7 +189,7 @@ def unpaired_half_width(
 
 # %% ../nbs/31_compare.ipynb #03f941a5
 def _compare(rows, task, first, second):
-    "One line of `compare_models`: means over all seeds, differences over common ones if there are any."
+    "One line of `compare_models`: means over all seeds, differences over common ones if any."
     a, b = (rows[rows.model == model].set_index("seed").value for model in (first, second))
     unpaired = unpaired_half_width(interval(a)[1], interval(b)[1], len(a), len(b))
     pairs = (a - b).dropna()
@@ -206,10 +208,12 @@ def compare_models(
     "Compare two models task by task over their seeds. Raises `InputError` if one is unknown."
     if rows.grid.nunique() > 1:
         grids = ", ".join(sorted(rows.grid.unique()))
-        raise InputError(f"rows: grids {grids}, expected one: scores of two grids cannot be compared")
+        raise InputError(f"rows: grids {grids}, expected one: "
+                         "scores of two grids cannot be compared")
     for model in (first, second):
         if model not in set(rows.model):
-            raise InputError(f"model: found {model}, expected one of {', '.join(rows.model.unique())}")
+            known = ", ".join(rows.model.unique())
+            raise InputError(f"model: found {model}, expected one of {known}")
     if first == second:
         raise InputError(f"model: {first} is compared with itself, expected two models")
     rows, found = rows[rows.model.isin([first, second])], []
@@ -250,7 +254,7 @@ def _kit_run(path):
 # %% ../nbs/31_compare.ipynb #7a67c2fd
 def _kit_grid(point):
     "The grid that a winner (the kit's `hparams`) comes from; empty if it does not show."
-    start = re.search("xavier_(normal|uniform)", str(point.get("initialization")))  # of a function's repr
+    start = re.search("xavier_(normal|uniform)", str(point.get("initialization")))  # in a repr
     won = point.get("hidden_layers"), point.get("lr"), point.get("dropout"), start and start[0]
     grids = []
     for name, points in GRIDS.items():
@@ -268,7 +272,8 @@ def _kit_number(value):
 
 def _kit_scores(content):
     "All that a result of the kit says, as arguments of `TaskResult`."
-    folds = [entry for entry in content.values() if isinstance(entry, dict) and "test_score" in entry]
+    entries = [entry for entry in content.values() if isinstance(entry, dict)]
+    folds = [entry for entry in entries if "test_score" in entry]
     values, scores, primary = [_kit_number(fold["test_score"]) for fold in folds], {}, None
     for key, first in folds[0].items():
         if not key.startswith("test_") or key in ("test_score", "test_loss"):
@@ -279,11 +284,12 @@ def _kit_scores(content):
             primary = name
     if primary is None:
         raise LookupError("no score has the value of test_score")
-    minutes, point = sum(_kit_number(fold.get("time_in_min", 0)) for fold in folds), dict(content["hparams"])
+    minutes = sum(_kit_number(fold.get("time_in_min", 0)) for fold in folds)
+    point = dict(content["hparams"])
     return dict(grid=_kit_grid(point), score=primary, test=[float(np.mean(values))], scores=scores,
                 folds=[values], chosen=[point], seconds=60 * minutes)
 
-# %% ../nbs/31_compare.ipynb #403c43f8
+# %% ../nbs/31_compare.ipynb #484cfcc0
 def read_kit(
     path: str | Path,  # a file `test.predicted-scores.json`
 ) -> TaskResult:  # of one seed; `grid` is empty where the winner does not show it

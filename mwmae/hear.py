@@ -70,7 +70,7 @@ def _best_by_seed(runs, trained):
             best[seed] = point, run
     return best
 
-# %% ../nbs/30_hear.ipynb #524762fb
+# %% ../nbs/30_hear.ipynb #8cfdbf40
 def best_of_folds(
     task: Task,  # the task
     splits: dict[str, EmbeddedSplit],  # its embedded splits
@@ -78,7 +78,7 @@ def best_of_folds(
     runs: list[tuple[int, ProbeConfig]],  # seed and point of each run, the same in every fold
     device: str = "cpu",  # where to calculate
     progress: tqdm | None = None,  # is told of every finished run
-) -> list[dict[int, tuple[ProbeConfig, Trained]]]:  # of each fold, by seed, the best point and its run
+) -> list[dict[int, tuple[ProbeConfig, Trained]]]:  # of each fold, by seed, best point and run
     "Train the same runs on several folds, and let each seed choose."
     folds, work = list_folds(task), []
     for number in numbers:
@@ -104,7 +104,7 @@ class TaskResult:
     seconds: float  # how long the probes took
     made_from: str = ""  # digest of embeddings and grid points; empty if they are not known
 
-# %% ../nbs/30_hear.ipynb #c74e1512
+# %% ../nbs/30_hear.ipynb #1580e361
 def _check_scores(task):
     "Raise `InputError` if a score of the task is unknown, or does not exist for its kind."
     known = EVENT_SCORES if task.embedding_type == "event" else SCORES
@@ -160,7 +160,7 @@ def evaluate(
 # %% ../nbs/30_hear.ipynb #3f389291
 def interval(
     values: list[float],  # a score of each seed
-) -> tuple[float, float]:  # mean, and half-width of its 95 % interval; NaN if there is only one value
+) -> tuple[float, float]:  # mean, and half-width of its 95 % interval; NaN for a single value
     "Mean and uncertainty of the mean."
     values = np.asarray(values, float)
     n, half = len(values), math.nan
@@ -168,7 +168,7 @@ def interval(
         half = student.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)
     return float(values.mean()), float(half)
 
-# %% ../nbs/30_hear.ipynb #85f4a058
+# %% ../nbs/30_hear.ipynb #a90445c7
 def interval_text(
     mean: float,  # a mean
     half: float,  # half-width of its interval; NaN: none
@@ -177,7 +177,7 @@ def interval_text(
     mean = round(mean, 1) + 0.0  # no minus before a zero
     return f"{mean:.1f}" if math.isnan(half) else f"{mean:.1f} ± {half:.1f}"
 
-# %% ../nbs/30_hear.ipynb #cf2ec041
+# %% ../nbs/30_hear.ipynb #5e7a9156
 def _result_path(out, model, task, grid):
     "Where a result lies."
     for what, name in (("model", model), ("task", task), ("grid", grid)):
@@ -195,7 +195,7 @@ def save_result(
         temporary.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
     return path
 
-# %% ../nbs/30_hear.ipynb #af41b634
+# %% ../nbs/30_hear.ipynb #148861b0
 def check_result(
     result: TaskResult,  # from anywhere
     source: str | Path,  # where it comes from, for the message
@@ -205,7 +205,8 @@ def check_result(
         check_label(getattr(result, name), f"{source}: {name}")
     seeds, runs = result.seeds, len(result.seeds)
     if not runs or len(set(seeds)) < runs or not all(0 <= seed < 2**63 for seed in seeds):
-        raise InputError(f"{source}: seeds is {shown(seeds)}, expected numbers from 0 on that differ")
+        raise InputError(f"{source}: seeds is {shown(seeds)}, "
+                         "expected numbers from 0 on that differ")
     lists = {"test": result.test, "folds": result.folds, "chosen": result.chosen, **result.scores}
     for name, values in lists.items():
         if len(values) != runs:
@@ -214,7 +215,7 @@ def check_result(
         if not all(abs(value) <= 1e6 for value in values):  # NaN is not, either
             raise InputError(f"{source}: {result.score} is {shown(values)}, expected finite scores")
 
-# %% ../nbs/30_hear.ipynb #456958a5
+# %% ../nbs/30_hear.ipynb #3814a082
 def load_result(
     path: str | Path,  # a file written by `save_result`
 ) -> TaskResult:
@@ -242,7 +243,7 @@ def _finished(path, seeds, embeddings, made_from):
         current = path.stat().st_mtime >= done.stat().st_mtime
     return result if current and result.seeds == list(seeds) else None
 
-# %% ../nbs/30_hear.ipynb #bcc3bb5b
+# %% ../nbs/30_hear.ipynb #2244ad65
 def score_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
     model: str,  # name of the model that made them
@@ -251,7 +252,7 @@ def score_embeddings(
     results: str | Path,  # folder of results
     device: str = "cpu",  # where to calculate
 ) -> TaskResult:  # the result, which is then also on disk
-    "Probe the embeddings of a task, unless it is done. Raises `InputError` if they do not fit or are in use."
+    "Probe the embeddings of a task, unless it is done. Raises `InputError` if that is impossible."
     task, (name, points) = read_task(embeddings), read_grid(grid)
     made_from = _result_key(embeddings, points)
     path = _result_path(results, model, task.full_name, name)
@@ -280,7 +281,7 @@ def checked_task(
         raise InputError(f"{problems[0]}{more}")
     return task
 
-# %% ../nbs/30_hear.ipynb #7e1bd3af
+# %% ../nbs/30_hear.ipynb #aa9acdde
 def _open_models(names, device, how):
     "The models that can be opened, and name and error of each of the others."
     opened, failed = {}, []
@@ -297,7 +298,7 @@ def _open_models(names, device, how):
         opened.setdefault(model.name, model)
     return opened.values(), failed
 
-# %% ../nbs/30_hear.ipynb #bce7b23c
+# %% ../nbs/30_hear.ipynb #8f12bab6
 def _refuse(error):
     "Raise what was caught."
     raise error
@@ -329,14 +330,15 @@ def _hear_jobs(
             folder = Path(out) / "embeddings" / model.name / name
             yield name, model.name, partial(embed_task, task, model, folder)
 
-# %% ../nbs/30_hear.ipynb #3cd08c72
+# %% ../nbs/30_hear.ipynb #1b5dc182
 def _ready_jobs(
     folder: str | Path,  # a model's embeddings, <model>/<task>
 ):  # yields what `run_jobs` takes
     "Jobs for embeddings that are ready."
     found = sorted(path.parent for path in Path(folder).glob("*/task_metadata.json"))
     if not found:
-        raise InputError(f"{folder}: holds no embeddings, expected folders <task> with task_metadata.json")
+        raise InputError(f"{folder}: holds no embeddings, "
+                         "expected folders <task> with task_metadata.json")
     for path in found:
         yield path.name, Path(folder).resolve().name, partial(Path, path)
 
@@ -385,7 +387,7 @@ def _result_table(
 
 # %% ../nbs/30_hear.ipynb #7c8ab58d
 def _default_models(runs="runs"):
-    "The newest run, or else the packaged model, and two baselines; these alone if there is neither."
+    "The newest run, or else the packaged model, and two baselines; without either, only these."
     try:
         model = default_model(runs)
     except InputError:
@@ -409,10 +411,11 @@ def _begin_jobs(tasks_dir, model, embeddings, out, device, how):
         make_builtin_tasks(tasks_dir)
     names = _default_models() if model is None else [name for name in model.split(",") if name]
     if not names:
-        raise InputError(f"--model is {shown(model)}, expected names of models, separated by commas")
+        raise InputError(f"--model is {shown(model)}, "
+                         "expected names of models, separated by commas")
     return _hear_jobs(tasks_dir, names, out, device, **how)
 
-# %% ../nbs/30_hear.ipynb #d2ab2419
+# %% ../nbs/30_hear.ipynb #1bac6534
 def hear(
     tasks_dir: str | Path | None,  # folder of tasks; None: the built-in ones
     model: str | None,  # names of models, separated by commas
@@ -435,7 +438,8 @@ def hear(
         raise InputError(f"nothing could be scored: {reason}")
     with pd.option_context("display.width", 200, "display.max_columns", None):
         table = _result_table(found).to_string(index=False)
-    lines = [f"per cent, mean of {seeds} seeds ± half-width of the 95 % interval, grid {name}", table]
+    about = f"per cent, mean of {seeds} seeds ± half-width of the 95 % interval, grid {name}"
+    lines = [about, table]
     if skipped:
         lines.append(f"skipped: {len(skipped)}, see above")
     return "\n".join([*lines, f"more: mwmae_report {results}"])

@@ -41,7 +41,7 @@ _MOST = {"hidden_layers": 32, "hidden_dim": 65_536}  # a larger one is a typing 
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    "One point of a grid: how a probe is built and trained. Raises `InputError` at an impossible one."
+    "One point of a grid: how a probe is built and trained. Raises `InputError` if it cannot be."
     hidden_layers: int = 1  # number of hidden layers
     dropout: float = 0.1  # share of hidden units that are dropped in training
     lr: float = 1e-4  # learning rate of Adam
@@ -78,7 +78,7 @@ def run_key(
     "What tells a run from all others, as integers."
     return [seed, fold, zlib.crc32(json.dumps(asdict(point)).encode())]
 
-# %% ../nbs/28_probe.ipynb #0fffe6a2
+# %% ../nbs/28_probe.ipynb #492416a9
 def draw_kept(
     stream: np.random.SFC64,  # the run's generator
     shape: tuple[int, int],  # rows and units
@@ -115,7 +115,7 @@ def _linear(before, after, gain, point, generator):
     nn.init.uniform_(linear.bias, -(before**-0.5), before**-0.5, generator=generator)
     return linear
 
-# %% ../nbs/28_probe.ipynb #0ce8ff7d
+# %% ../nbs/28_probe.ipynb #11008eef
 def make_probe(
     features: int,  # d, length of an embedding
     labels: int,  # number of labels
@@ -147,7 +147,7 @@ def probe_loss(
         return -(z.log_softmax(-1) * y).sum(-1).mean(-1)
     return F.binary_cross_entropy_with_logits(z, y, reduction="none").mean((-1, -2))
 
-# %% ../nbs/28_probe.ipynb #69e801f9
+# %% ../nbs/28_probe.ipynb #b6ab61f8
 def probabilities(
     z: Tensor,  # (..., c) outputs
     prediction_type: str,  # 'multiclass' or 'multilabel'
@@ -185,7 +185,7 @@ def validate(
     values = SCORES[task.scores[0]](p, rows.y).double().cpu().numpy()
     return np.nan_to_num(values, nan=-np.inf), [None] * len(z)
 
-# %% ../nbs/28_probe.ipynb #daa1912a
+# %% ../nbs/28_probe.ipynb #9e6f4cab
 @dataclass
 class Trained:
     "What a run leaves."
@@ -206,7 +206,7 @@ def _train_epoch(probe, optimizer, rows, batch, prediction_type):
         loss.backward()
         optimizer.step()
 
-# %% ../nbs/28_probe.ipynb #56adb6d0
+# %% ../nbs/28_probe.ipynb #2880c616
 def train_probe(
     task: Task,  # the task
     point: ProbeConfig,  # how to build and train the probe
@@ -233,7 +233,7 @@ def train_probe(
     probe.load_state_dict(best)
     return probe.eval(), run
 
-# %% ../nbs/28_probe.ipynb #e8d62aca
+# %% ../nbs/28_probe.ipynb #29ae0b50
 def test_scores(
     task: Task,  # the task
     z: Tensor,  # (r, n, c) outputs
@@ -261,7 +261,7 @@ GRIDS = {
 }
 _TRIED = 8  # points of a grid that one seed tries
 
-# %% ../nbs/28_probe.ipynb #7200295e
+# %% ../nbs/28_probe.ipynb #06ee436a
 def tried_points(
     points: list[ProbeConfig],  # the grid
     seed: int,  # of the run
@@ -278,7 +278,7 @@ class Fold(NamedTuple):
     valid: str
     test: str
 
-# %% ../nbs/28_probe.ipynb #35212d55
+# %% ../nbs/28_probe.ipynb #4b49bd12
 def list_folds(
     task: Task,  # the task
 ) -> list[Fold]:  # one, or as many as there are splits
@@ -291,7 +291,7 @@ def list_folds(
         folds.append(Fold(train, valid, test))
     return folds
 
-# %% ../nbs/28_probe.ipynb #c2f79c8e
+# %% ../nbs/28_probe.ipynb #b30dd65f
 def label_matrix(
     task: Task,  # the task
     labels: list[list[str]],  # labels of each row
@@ -325,7 +325,7 @@ def _is_list_of_times(values):
             return False
     return True
 
-# %% ../nbs/28_probe.ipynb #5c1dac08
+# %% ../nbs/28_probe.ipynb #67129f34
 def _event_settings(task):
     "The settings of `find_events` among which validation chooses."
     grid = task.params.get("event_postprocessing_grid", _EVENT_SETTINGS)
@@ -337,13 +337,13 @@ def _event_settings(task):
     points = itertools.product(*(grid[name] for name in names))
     return [dict(zip(names, point)) for point in points]
 
-# %% ../nbs/28_probe.ipynb #6cf4a572
+# %% ../nbs/28_probe.ipynb #1d552f0a
 def _score_events(score, p, rows, settings):
     "Score the events that each run finds with these settings."
     true, found = true_events(rows.sounds), find_events(p.cpu().numpy(), rows.sounds, **settings)
     return [EVENT_SCORES[score](true, events) for events in found]
 
-# %% ../nbs/28_probe.ipynb #edfe5d33
+# %% ../nbs/28_probe.ipynb #b4cecaf6
 def _validate_events(task, p, rows):
     "The best score of each run over all settings, and the settings that reach it."
     score, settings = task.scores[0], _event_settings(task)
@@ -362,7 +362,7 @@ def check_label(
     name,  # name of a model, a task or a grid
     what: str,  # what it names, for the message
 ) -> str:  # the same name
-    "Check a name. Raises `InputError` unless it is one line that can name a folder, at most 200 bytes."
+    "Check a name. Raises `InputError` unless it can name a folder, in one line of 200 bytes."
     fits = isinstance(name, str) and name.isprintable()
     if not fits or "/" in name or name.startswith(".") or not 1 <= len(name.encode()) <= 200:
         raise InputError(f"{what} is {shown(name)}, expected a line of text without '/' "
@@ -373,7 +373,7 @@ def check_label(
 def read_grid(
     grid: str | Path,  # 'paper', 'kit', or a JSON file with a list of points
 ) -> tuple[str, list[ProbeConfig]]:  # its name, and its points
-    "Look up a grid or read it from a file. Raises `InputError` if it does not exist or does not fit."
+    "Look up a grid or read it from a file. Raises `InputError` if there is none or it is wrong."
     if str(grid) in GRIDS:
         return str(grid), GRIDS[str(grid)]
     path = Path(grid)
@@ -391,7 +391,8 @@ def read_grid(
     return name, [make_config(ProbeConfig, point, path) for point in points]
 
 # %% ../nbs/28_probe.ipynb #1f0417fa
-_KIT_NAMES = {"check_val_every_n_epoch": "validate_every", "max_epochs": "epochs", "batch_size": "batch"}
+_KIT_NAMES = {"check_val_every_n_epoch": "validate_every", "max_epochs": "epochs",
+              "batch_size": "batch"}
 
 
 def _grid_changes(task):
@@ -412,7 +413,7 @@ def _grid_changes(task):
                          "not all of which a probe has")
     return changes
 
-# %% ../nbs/28_probe.ipynb #e51758a9
+# %% ../nbs/28_probe.ipynb #af55bed6
 def task_points(
     points: list[ProbeConfig],  # a grid
     task: Task,  # the task

@@ -34,13 +34,13 @@ def _turned(tensors):
             turned[name] = tensor.T
     return turned
 
-# %% ../nbs/29_probes.ipynb #23a41558
+# %% ../nbs/29_probes.ipynb #ac35433d
 def _rows_of(models, names):
     "Tensors of several models, each model one row of numbers."
     states = [_turned(model.state_dict()) for model in models]
     return torch.stack([torch.cat([state[name].flatten() for name in names]) for state in states])
 
-# %% ../nbs/29_probes.ipynb #0619581c
+# %% ../nbs/29_probes.ipynb #f1b345d4
 def _views(rows, shapes):
     "The tensors inside rows of numbers, by name: a matrix as (r, m, n), a vector as (r, 1, n)."
     parts, views = rows.split([math.prod(shape) for shape in shapes.values()], 1), {}
@@ -70,7 +70,8 @@ class Probes:
         self.weights = _rows_of(models, self.shapes).to(device, dtype)
         self.fixed = _rows_of(models, self.fixed_shapes).to(device, dtype)
         self.gradient = torch.zeros_like(self.weights)
-        self.first, self.second = torch.zeros_like(self.weights), torch.zeros_like(self.weights)  # of Adam
+        self.first = torch.zeros_like(self.weights)  # Adam's two means
+        self.second = torch.zeros_like(self.weights)
         self.points, self.streams = list(points), [model[2].stream for model in models]
         self.depth, self.batch = points[0].hidden_layers, points[0].batch
         self.steps = torch.zeros((), device=device)
@@ -120,7 +121,7 @@ def _scratch(
         self.memory[name] = self.weights.new_empty(count)
     return self.memory[name][:count].view(padded)[..., :last]
 
-# %% ../nbs/29_probes.ipynb #3986d39e
+# %% ../nbs/29_probes.ipynb #f354ba1c
 def _mask(probes, rows, units):
     "What dropout keeps, (r, rows, units) of 0 and 1, in memory that `_backward` fills first."
     mask = probes._scratch(f"g{4 * probes.depth}", len(probes), rows, units)
@@ -232,22 +233,24 @@ def _note_validation(run, score, settings, epoch):
     run.score, run.epoch, run.settings = float(score), epoch, settings
     return True
 
-# %% ../nbs/29_probes.ipynb #858b5136
+# %% ../nbs/29_probes.ipynb #6fd41e0d
 def train_group(
     task: Task,  # the task
-    runs: list[tuple[list[int], ProbeConfig]],  # key and point of each, of one shape, by learning rate
+    runs: list[tuple[list[int], ProbeConfig]],  # key and point, of one shape, by learning rate
     train: Rows,  # rows to train on
     valid: Rows,  # rows to validate on
     test: Rows,  # rows to test on
 ) -> list[Trained]:  # in the order of `runs`
     "Train runs in step until each has stopped, and test each at its best."
-    points, alive, found = [point for _, point in runs], list(range(len(runs))), [Trained() for _ in runs]
+    points, found = [point for _, point in runs], [Trained() for _ in runs]
+    alive = list(range(len(runs)))
     features, labels = train.x.shape[1], train.y.shape[1]
     models = [make_probe(features, labels, point, key) for key, point in runs]
     probes = Probes(models, points, train.x.dtype, train.x.device)
     most = PERFECT.get(task.scores[0], 1.0) if task.early_stopping else math.inf
     weights, fixed, point = probes.weights.clone(), probes.fixed.clone(), points[0]  # best so far
-    patience, bounds = point.patience * point.validate_every, batch_bounds(len(train.x), point.batch)
+    patience = point.patience * point.validate_every
+    bounds = batch_bounds(len(train.x), point.batch)
     for epoch in range(point.epochs):
         for a, b in itertools.pairwise(bounds):
             _training_step(probes, train.x[a:b], train.y[a:b], task.prediction_type)
@@ -319,7 +322,7 @@ def _group_runs(
 # %% ../nbs/29_probes.ipynb #d302ff54
 def train_runs(
     task: Task,  # the task
-    folds: list[tuple[list, list[Rows]]],  # of each: runs (key, point); rows to train, validate, test on
+    folds: list[tuple[list, list[Rows]]],  # of each runs (key, point), and train, valid, test
     progress: tqdm | None = None,  # is told of every finished run
 ) -> list[list[Trained]]:  # of each fold, in the order of its runs
     "Train any runs of one fold or of several, in groups, one group on each core at a time."

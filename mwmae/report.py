@@ -31,14 +31,14 @@ from mwmae.compare import (
 # %% ../nbs/32_report.ipynb #8ec4132a
 def report_table(
     summary: pd.DataFrame,  # as `summarise` returns it, of one grid
-) -> pd.DataFrame:  # text: a line for each model, a column for each task, '-' where there is no result
+) -> pd.DataFrame:  # text: a line for each model, a column for each task, '-' for no result
     "The scores in the form of the paper's Table 4."
     cells = [interval_text(mean, half) for mean, half in zip(summary["mean"], summary.ci95)]
     wide = summary.assign(cell=cells).pivot(index="model", columns="task", values="cell")
     order = pd.Series(summary.task.unique()).sort_values(key=task_order)
     return wide.loc[summary.model.unique(), order].fillna("-")
 
-# %% ../nbs/32_report.ipynb #265c109d
+# %% ../nbs/32_report.ipynb #9cac635a
 def comparison_table(
     compared: pd.DataFrame,  # as `compare_models` returns it
 ) -> pd.DataFrame:  # text: a line for each task
@@ -49,7 +49,7 @@ def comparison_table(
         first: compared[first].map("{:.1f}".format),
         second: compared[second].map("{:.1f}".format),
         f"{first} - {second}": [interval_text(mean, half) for mean, half in differences],
-        "unpaired": ["" if math.isnan(half) else f"± {half:.1f}" for half in compared.ci95_unpaired],
+        "unpaired": ["" if math.isnan(h) else f"± {h:.1f}" for h in compared.ci95_unpaired],
         "common seeds": compared.pairs.astype(str),
     }
     return pd.DataFrame(text).set_axis(compared.task)
@@ -79,7 +79,7 @@ def _missing(summary, models):
             alike.setdefault(gap, []).append(model)
     return "; ".join(f"{_listed(gap)} for {_listed(names)}" for gap, names in alike.items())
 
-# %% ../nbs/32_report.ipynb #fb2b31d1
+# %% ../nbs/32_report.ipynb #c3904d60
 def _notes(summary, grid, models):
     "What must be said about the scores themselves."
     seeds = sorted(summary.seeds.unique())
@@ -87,7 +87,8 @@ def _notes(summary, grid, models):
     word = "seed" if count == "1" else "seeds"
     kinds = summary.groupby("score", sort=False).task.unique()
     scores = "; ".join(f"{name} for {_listed(tasks)}" for name, tasks in kinds.items())
-    notes = [f"Mean and half-width of the 95 % interval over {count} {word} of the probe, in percent; "
+    notes = ["Mean and half-width of the 95 % interval over "
+             f"{count} {word} of the probe, in percent; "
              f"grid: {grid}.", f"Scores: {scores}."]
     if seeds[0] == 1:
         notes.append("A score of one seed has no interval.")
@@ -144,7 +145,7 @@ def grid_report(
     grid: str,  # the grid to report on
     reference: list = (),  # models that s(m) refers to; none: all of the table
     pair: list = (),  # two models to compare; none: the two, if there are exactly two
-    paper: int | None = None,  # number of a table of the paper to show as well, for the paper's grid
+    paper: int | None = None,  # number of a table of the paper to show too, for the paper's grid
 ) -> GridReport:  # scores, overall scores, notes and perhaps a comparison
     "Report on all results of one grid."
     rows = rows[rows.grid == grid]
@@ -155,8 +156,10 @@ def grid_report(
     seeds, overall, about_overall = _with_overall(rows, scores, list(reference))
     notes = _notes(scores, grid, models) + about_overall
     if show_paper:
-        notes.append(f"The paper's rows are those of its Table {paper}. They have no scores for single "
-                     "seeds, hence no interval of s(m) here; 's(m) as printed' refers to the paper's own "
+        notes.append(f"The paper's rows are those of its Table {paper}. They have no scores for "
+                     "single "
+                     "seeds, hence no interval of s(m) here; 's(m) as printed' refers to the "
+                     "paper's own "
                      "reference set.")
     summary = _joined([scores, overall, beside[beside.task == PRINTED]]).reset_index(drop=True)
     pair, compared = list(pair) or models, None
@@ -175,12 +178,12 @@ def plain_table(
     best = upright if wide <= max(width, turned) else upright.T
     return best.to_string(line_width=width)
 
-# %% ../nbs/32_report.ipynb #b4ce00ce
+# %% ../nbs/32_report.ipynb #a068546a
 def _markdown(text):
     "Text for Markdown; `markdown_text`, and no formula or emphasis either."
     return re.sub(r"([*\[\]$])", r"\\\1", markdown_text(text))
 
-# %% ../nbs/32_report.ipynb #8c06622c
+# %% ../nbs/32_report.ipynb #e3f95455
 def markdown_table(
     table: pd.DataFrame,  # cells of text
 ) -> str:  # lines with bars
@@ -213,7 +216,7 @@ def report_text(
     return "\n\n".join(parts) + "\n"
 
 # %% ../nbs/32_report.ipynb #6dff2091
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # and black
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 _MARKERS = "osD^vPX*"
 _MOST_PANELS = 120  # tasks in a picture
 
@@ -229,7 +232,7 @@ def _style(i):
     return dict(color=_COLOURS[i % len(_COLOURS)], marker=_MARKERS[i % len(_MARKERS)],
                 linestyle="none", capsize=2, markersize=5)
 
-# %% ../nbs/32_report.ipynb #0a83ee9d
+# %% ../nbs/32_report.ipynb #8c5e781f
 def _draw_panel(ax, found, task, models):
     "Mean and interval of every model on one task."
     for i, model in enumerate(models):
@@ -281,7 +284,8 @@ def show_differences(
             half = compared.ci95.fillna(half)
         shift = (i - (count - 1) / 2) * 0.7 / count
         place = [tasks.index(task) + shift for task in compared.task]
-        ax.errorbar(place, compared.difference, half.fillna(0), label=_plot_text(label), **_style(i))
+        half, name = half.fillna(0), _plot_text(label)
+        ax.errorbar(place, compared.difference, half, label=name, **_style(i))
     first, second = next(iter(comparisons.values())).columns[1:3]
     ax.set(xticks=range(len(tasks)), xticklabels=map(_plot_text, tasks),
            ylabel=f"{_plot_text(first, 40)} minus {_plot_text(second, 40)} (points)")
@@ -295,7 +299,7 @@ def show_differences(
 # %% ../nbs/32_report.ipynb #a7f0a3c8
 def card_scores(
     results: list[TaskResult],  # results of one model
-) -> list[dict]:  # task, score, mean, half_width, grid and seeds of each, as `model_card` takes them
+) -> list[dict]:  # task, score, mean, half_width, grid and seeds of each, for `model_card`
     "Scores for a model card. Raises `InputError` if the results are of several models."
     models, scores = sorted({result.model for result in results}), []
     if len(models) > 1:
@@ -314,11 +318,11 @@ def _save_figure(axes, path):
 
 
 def _file_part(name):
-    "A name as part of a file's name; a changed one gets a checksum, so that no two become the same."
+    "A name as part of a file's name; a changed one gets a checksum, so that all differ."
     plain = re.sub(r"[^\w.-]+", "_", name)[:60]
     return plain if plain == name else f"{plain}-{zlib.crc32(name.encode()):08x}"
 
-# %% ../nbs/32_report.ipynb #f8a8267b
+# %% ../nbs/32_report.ipynb #263ba8af
 def _write_tables(reports, skipped, out):
     "Write report.md and the CSV files; returns their names."
     text = "\n".join(report_text(report) for report in reports)
@@ -338,7 +342,7 @@ def _write_tables(reports, skipped, out):
             names.append(name)
     return names
 
-# %% ../nbs/32_report.ipynb #a664a684
+# %% ../nbs/32_report.ipynb #840f2c7d
 @style.context(INSTALLED / "style.mplstyle")
 def write_reports(
     reports: list[GridReport],  # one for each grid

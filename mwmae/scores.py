@@ -30,7 +30,7 @@ def top1_accuracy(
     "Share of rows whose most probable label is the right one."
     return (p.argmax(-1) == y.argmax(-1)).double().mean(-1)
 
-# %% ../nbs/27_scores.ipynb #a43d2075
+# %% ../nbs/27_scores.ipynb #4e0af03b
 def chroma_accuracy(
     p: Tensor,  # (r, n, c) probabilities
     y: Tensor,  # (n, c) 1 where a label holds
@@ -45,7 +45,7 @@ class _Ranking(NamedTuple):
     first: Tensor  # (r, c, n) position of the first row of the same probability
     last: Tensor  # (r, c, n) position of the last row of the same probability
 
-# %% ../nbs/27_scores.ipynb #442509ee
+# %% ../nbs/27_scores.ipynb #65448673
 def _rank_rows(
     p: Tensor,  # (r, n, c) probabilities
     y: Tensor,  # (n, c) 1 where a label holds
@@ -82,7 +82,7 @@ def _areas(p, y):
     wrong = (hits * (first + last) / 2).sum(-1) - positive * (positive - 1) / 2
     return 1 - wrong / pairs
 
-# %% ../nbs/27_scores.ipynb #d4de53b6
+# %% ../nbs/27_scores.ipynb #01920bfe
 def area_under_roc(
     p: Tensor,  # (r, n, c) probabilities
     y: Tensor,  # (n, c) 1 where a label holds
@@ -90,7 +90,7 @@ def area_under_roc(
     "Area under the receiver operating characteristic, averaged over labels."
     return _areas(p, y).mean(-1)
 
-# %% ../nbs/27_scores.ipynb #23f15438
+# %% ../nbs/27_scores.ipynb #a1b999fe
 def d_prime(
     p: Tensor,  # (r, n, c) probabilities
     y: Tensor,  # (n, c) 1 where a label holds
@@ -112,7 +112,7 @@ SCORES = {
 # one event, found or true; onset and offset in seconds
 EVENT = np.dtype([("sound", int), ("label", int), ("onset", float), ("offset", float)])
 
-# %% ../nbs/27_scores.ipynb #dbb1cb03
+# %% ../nbs/27_scores.ipynb #98bb618b
 class SoundRows(NamedTuple):
     "The rows of one sound of an event task."
     rows: np.ndarray  # (t,) its rows, in the order of time
@@ -133,7 +133,7 @@ def _median_vote(
     sums = np.pad(sums, ((0, 0), (1, 0), (0, 0)))
     return sums[:, width:] - sums[:, :-width] >= width - half
 
-# %% ../nbs/27_scores.ipynb #fe0c5769
+# %% ../nbs/27_scores.ipynb #cd9f5c5a
 def _stretches(on):
     "Unbroken stretches of (r, t, c): run, label, and first and last moment of each."
     padded = np.pad(on.transpose(0, 2, 1).astype(np.int8), ((0, 0), (0, 0), (1, 1)))
@@ -170,7 +170,8 @@ def true_events(
     sounds: list[SoundRows],  # sounds of a split
 ) -> np.ndarray:  # all their events, of type EVENT
     "The events that should be found."
-    return np.array([(i, *event) for i, sound in enumerate(sounds) for event in sound.events], EVENT)
+    events = [(i, *event) for i, sound in enumerate(sounds) for event in sound.events]
+    return np.array(events, EVENT)
 
 # %% ../nbs/27_scores.ipynb #88712a2c
 def _candidate_pairs(true, found, collar):
@@ -189,12 +190,12 @@ def _candidate_pairs(true, found, collar):
     j = np.arange(count.sum()) + np.repeat(first - (np.cumsum(count) - count), count)
     return i, j
 
-# %% ../nbs/27_scores.ipynb #0c9cedaf
+# %% ../nbs/27_scores.ipynb #f583c3b5
 def _count_matches(
     true: np.ndarray,  # (R,) true events, of type EVENT
     found: np.ndarray,  # (S,) found events, of type EVENT
     collar: float,  # how far apart onsets may be, seconds
-    offset_share: float | None = None,  # also compare ends: `collar` or this share of the true length
+    offset_share: float | None = None,  # also compare ends: `collar` or this share of the length
 ) -> int:  # number of pairs
     "Match as many events as possible, each with at most one other."
     true = true[np.lexsort((true["onset"], true["label"], true["sound"]))]
@@ -213,7 +214,7 @@ def onset_f1(
     true: np.ndarray,  # (R,) true events, of type EVENT
     found: np.ndarray,  # (S,) found events, of type EVENT
     collar: float,  # how far apart onsets may be, seconds
-    offset_share: float | None = None,  # also compare ends: `collar` or this share of the true length
+    offset_share: float | None = None,  # also compare ends: `collar` or this share of the length
 ) -> float:
     "F1 of found events; 0 if none was found."
     both = len(true) + len(found)
@@ -229,7 +230,7 @@ def _occurrence(events, shape):
     np.add.at(edges, (events["sound"], last, events["label"]), -1)
     return edges.cumsum(1)[:, :-1] > 0
 
-# %% ../nbs/27_scores.ipynb #effdb6c4
+# %% ../nbs/27_scores.ipynb #dc2fde0d
 def segment_error_rate(
     true: np.ndarray,  # (R,) true events, of type EVENT
     found: np.ndarray,  # (S,) found events, of type EVENT
@@ -252,7 +253,7 @@ EVENT_SCORES = {
 LESS_IS_BETTER = {"segment_1s_er"}
 PERFECT = {"segment_1s_er": 0.0, "d_prime": math.inf}  # best possible value; all others: 1
 
-# %% ../nbs/27_scores.ipynb #b556bd64
+# %% ../nbs/27_scores.ipynb #0097a2a5
 def sound_rows(
     task: Task,  # an event task
     split: EmbeddedSplit,  # one of its splits
