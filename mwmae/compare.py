@@ -68,9 +68,9 @@ def _refuse_contradictions(rows):
     twice = rows[rows.duplicated(["model", "grid", "task", "seed"], keep=False)]
     if len(twice):
         row = twice.iloc[0]
-        raise InputError(f"{row.model}, {row.task}, grid {row.grid}, seed {row.seed}: found with "
-                         "several "
-                         "scores, expected one; two folders hold results of the same name")
+        run = f"{row.model}, {row.task}, grid {row.grid}, seed {row.seed}"
+        raise InputError(f"{run}: found with several scores, expected one; "
+                         "two folders hold results of the same name")
 
 # %% ../nbs/31_compare.ipynb #3d91897b
 def score_rows(

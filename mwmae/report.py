@@ -87,9 +87,8 @@ def _notes(summary, grid, models):
     word = "seed" if count == "1" else "seeds"
     kinds = summary.groupby("score", sort=False).task.unique()
     scores = "; ".join(f"{name} for {_listed(tasks)}" for name, tasks in kinds.items())
-    notes = ["Mean and half-width of the 95 % interval over "
-             f"{count} {word} of the probe, in percent; "
-             f"grid: {grid}.", f"Scores: {scores}."]
+    about = f"Mean and half-width of the 95 % interval over {count} {word} of the probe, in percent"
+    notes = [f"{about}; grid: {grid}.", f"Scores: {scores}."]
     if seeds[0] == 1:
         notes.append("A score of one seed has no interval.")
     if missing := _missing(summary, models):
@@ -156,11 +155,9 @@ def grid_report(
     seeds, overall, about_overall = _with_overall(rows, scores, list(reference))
     notes = _notes(scores, grid, models) + about_overall
     if show_paper:
-        notes.append(f"The paper's rows are those of its Table {paper}. They have no scores for "
-                     "single "
-                     "seeds, hence no interval of s(m) here; 's(m) as printed' refers to the "
-                     "paper's own "
-                     "reference set.")
+        notes.append(f"The paper's rows are those of its Table {paper}. They have no scores of "
+                     "single seeds, hence no interval of s(m) here; 's(m) as printed' refers to "
+                     "the paper's own reference set.")
     summary = _joined([scores, overall, beside[beside.task == PRINTED]]).reset_index(drop=True)
     pair, compared = list(pair) or models, None
     if len(pair) == 2:
