@@ -41,8 +41,8 @@ from mwmae.model import Encoder, model_cost
 from mwmae.settings import has_bfloat16, open_data, PretrainConfig
 from mwmae.record import compare_settings
 from mwmae.pretrain import pretrain
-from mwmae.hear import best_of_folds, load_result, run_jobs, task_points
-from mwmae.probe import list_folds, read_grid
+from mwmae.hear import best_of_folds, load_result, run_jobs
+from mwmae.probe import list_folds, read_grid, task_points
 from mwmae.quick import linear_labels, nearest_labels
 from mwmae.report import card_scores, grid_report, markdown_table, report_table, report_text
 from mwmae.compare import collect_results, score_rows
