@@ -281,6 +281,20 @@ def _check_options(
         numbers = ", ".join(map(str, shown))
         raise InputError(f"shown is {numbers}, expected numbers of clips from 1 to {clips}")
 
+# %% ../nbs/36_analysis.ipynb #24cd379e
+def _about(
+    folders: dict[str, str],  # of the models, by name
+    whole: bool,  # whether every model has a decoder
+    used: str,  # clips and options, Markdown
+) -> str:  # Markdown
+    "What was analysed."
+    lines = [f"{markdown_text(name)}: `{markdown_text(folder)}`"
+             for name, folder in folders.items()]
+    if not whole:
+        lines.append(
+            "Without a decoder in every model there are no reconstructions, and no Figure 7.")
+    return "\n".join(f"- {line}" for line in [*lines, used])
+
 # %% ../nbs/36_analysis.ipynb #bb969104
 @plt.style.context(INSTALLED / "style.mplstyle")
 def analyse(
@@ -317,15 +331,9 @@ def analyse(
             names = [crops.corpus.name(int(i)) for i in crops.indices]
             table = pd.DataFrame({"clip": range(1, len(names) + 1), "name": names})
             report.table("clips", table)
-            about = [f"- {markdown_text(name)}: `{markdown_text(folder)}`"
-                     for name, folder in zip(models, folders)]
-            if not whole:
-                about.append("- Without a decoder in every model there are "
-                             "no reconstructions, and no Figure 7.")
-            about.append(
-                f"- {clips} clips of {markdown_text(data)} (`clips.csv`), seed {seed}; heads "
-                f"compared on at most {tokens:,} patches, variance kept {variance:g}")
-            report.readme("\n".join(about))
+            used = (f"{clips} clips of {markdown_text(data)} (`clips.csv`), seed {seed}; heads "
+                    f"compared on at most {tokens:,} patches, variance kept {variance:g}")
+            report.readme(_about(dict(zip(models, folders)), whole, used))
     return report
 
 # %% ../nbs/36_analysis.ipynb #4bf6d981
