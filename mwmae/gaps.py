@@ -39,12 +39,8 @@ def _log_mel(
     "Log-mel spectrogram of a sound of any length."
     missing = max(0, SHORTEST - len(audio))
     padded = nn.functional.pad(audio.float(), (0, missing))
-
-    def read(first, last):
-        "A piece of the sound."
-        return padded[first:last]
-
-    return log_mel_in_pieces(read, len(padded), LogMelSpectrogram(mels).to(audio.device))
+    log_mel = LogMelSpectrogram(mels).to(audio.device)
+    return log_mel_in_pieces(lambda first, last: padded[first:last], len(padded), log_mel)
 
 # %% ../nbs/35_gaps.ipynb #f1b3a344
 @torch.no_grad()
@@ -190,7 +186,7 @@ def reconstruction_errors(
 def show_errors(
     errors: dict[str, tuple[pd.DataFrame, pd.DataFrame]],  # of `reconstruction_errors`, by model
 ) -> list:  # two axes: by frequency, by distance
-    "Draw the error in the gaps by frequency and by distance; leaves out very rare distances."
+    "Draw the error by frequency and by distance, without rows of under a thousandth of the values."
     fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True, layout="constrained")
     for ax, which, x, styles in ((axes[0], 0, "hertz", ("--", "-")),
                                  (axes[1], 1, "steps", ("s--", "o-"))):
