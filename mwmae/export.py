@@ -75,7 +75,8 @@ def _standardise_exactly(
     "Standardise every clip, with sums in float64."
     centred = spectrogram.double()
     centred = centred - centred.mean((1, 2), keepdim=True)
-    count = torch.ones_like(centred).sum((1, 2), keepdim=True)  # as a tensor, since it depends on the length
+    # counted in a tensor, since it depends on the length
+    count = torch.ones_like(centred).sum((1, 2), keepdim=True)
     squares = centred.square().sum((1, 2), keepdim=True)
     deviation = (squares / (count - 1)).sqrt()
     return (1e8 * centred / (1e8 * deviation + 1)).float()
@@ -173,7 +174,7 @@ def _without_warnings():
 # %% ../nbs/40_export.ipynb #72e428e2
 def export_program(
     model: EmbeddingModel,  # the model
-    path: str | Path,  # the file to write, by custom with the suffix .pt2
+    path: str | Path,  # the file to write, usually with the suffix .pt2
 ):
     "Write a model for `torch.export.load`, whole or not at all."
     program, content = trace(model), io.BytesIO()
@@ -218,7 +219,7 @@ def _name_sizes(graph):
 # %% ../nbs/40_export.ipynb #7692bc97
 def export_onnx(
     model: EmbeddingModel,  # the model
-    path: str | Path,  # the file to write, by custom with the suffix .onnx
+    path: str | Path,  # the file to write, usually with the suffix .onnx
 ):
     "Write a model for onnxruntime, whole or not at all. Raises `InputError` if it is too large."
     onnx, _ = _need_onnx()
