@@ -186,7 +186,7 @@ def reconstruction_errors(
 def show_errors(
     errors: dict[str, tuple[pd.DataFrame, pd.DataFrame]],  # of `reconstruction_errors`, by model
 ) -> list:  # two axes: by frequency, by distance
-    "Draw the error by frequency and by distance, without rows of under a thousandth of the values."
+    "Draw the error by frequency and by distance, but for rows of under a thousandth of all."
     fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True, layout="constrained")
     for ax, which, x, styles in ((axes[0], 0, "hertz", ("--", "-")),
                                  (axes[1], 1, "steps", ("s--", "o-"))):
