@@ -25,30 +25,34 @@ from .heads import as_drawn, attentions, batches, Head, run_part, watching
 # %% ../nbs/34_similarity.ipynb #cec612b7
 class Factor(NamedTuple):
     "A head's output as an orthonormal basis, times loadings."
-    basis: Tensor  # (tokens, r) orthonormal columns, principal directions in order of their variance
+    basis: Tensor  # (tokens, r) orthonormal columns, principal directions by their variance
     loadings: Tensor  # (r, d) so that basis @ loadings is the centred output
 
-
+# %% ../nbs/34_similarity.ipynb #4ad81907
 @torch.inference_mode()
 def factor_head(
     features: Tensor,  # (tokens, d) output of a head
     variance: float = 1.0,  # share of the variance to keep, as SVCCA does; 1 keeps all directions
 ) -> Factor:  # in float64; r is the number of directions that are more than rounding
-    "Factor the output of one head. Raises `InputError` for fewer than 2d + 1 tokens, or values that are not finite."
+    "Factor a head's output. Raises `InputError` for fewer than 2d + 1 tokens, NaN or infinity."
     tokens, d = features.shape
     if tokens < 2 * d + 1:
-        raise InputError(f"{tokens} tokens are too few to compare heads of {d} channels, expected at least {2 * d + 1}")
+        raise InputError(f"{tokens} tokens are too few to compare heads of {d} channels, "
+                         f"expected at least {2 * d + 1}")
     if not features.isfinite().all():
         raise InputError("the output of a head holds NaN or infinity")
     if not 0 < variance <= 1:
         raise InputError(f"variance is {variance}, expected a share above 0 and at most 1")
     x = features.double()
     size = x.norm(dim=0)  # (d,)
+    size = size.where(size > 0, 1)
     centred = x - x.mean(0)
-    basis, spread, _ = torch.linalg.svd(centred / size.where(size > 0, 1), full_matrices=False)
-    basis = basis[:, spread > 10 * d**0.5 * torch.finfo(features.dtype).eps]  # (tokens, r)
+    basis, spread, _ = torch.linalg.svd(centred / size, full_matrices=False)
+    rounding = 10 * d**0.5 * torch.finfo(features.dtype).eps
+    basis = basis[:, spread > rounding]  # (tokens, r)
     turn, scales, channels = torch.linalg.svd(basis.T @ centred, full_matrices=False)
-    missing = 1 - scales.square().cumsum(0) / scales.square().sum()  # share of the variance beyond each direction
+    power = scales.square()
+    missing = 1 - power.cumsum(0) / power.sum()  # share of the variance beyond each direction
     keep = len(scales) if variance == 1 else int((missing > 1 - variance).sum()) + 1
     return Factor(basis @ turn[:, :keep], scales[:keep, None] * channels[:keep])
 
@@ -68,8 +72,10 @@ def linear_cka(
     y: Tensor,  # (tokens, d') output of another
 ) -> float:  # 0 to 1
     "Linear centred kernel alignment of two heads, in float64."
-    x, y = (z.double() - z.double().mean(0) for z in (x, y))
-    return ((x.T @ y).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())).item()
+    x = x.double() - x.double().mean(0)
+    y = y.double() - y.double().mean(0)
+    together = (x.T @ y).square().sum()
+    return (together / ((x.T @ x).norm() * (y.T @ y).norm())).item()
 
 # %% ../nbs/34_similarity.ipynb #425791a4
 class Similarity(NamedTuple):
@@ -78,11 +84,31 @@ class Similarity(NamedTuple):
     cka: Tensor  # (h, h) float64, symmetric
     directions: Tensor  # (h,) directions of each head that were compared
 
-
-def _weighted(turned, correlations, counted):
-    "PWCCA of many pairs, from U^T L (..., r, d), the correlations (..., r) and which of them count."
+# %% ../nbs/34_similarity.ipynb #900f37ee
+def _weighted(
+    turned: Tensor,  # (..., r, d) U^T L of many pairs
+    correlations: Tensor,  # (..., r)
+    counted: Tensor,  # (..., r) which of them count
+) -> Tensor:  # (...)
+    "PWCCA of many pairs."
     weights = turned.abs().sum(-1) * counted  # (..., r)
     return (weights * correlations).sum(-1) / weights.sum(-1)
+
+# %% ../nbs/34_similarity.ipynb #636e9e9e
+def _factor_all(
+    features: Tensor,  # (h, tokens, d) outputs of heads
+    variance: float,  # share of each head's variance to keep
+) -> tuple[Tensor, Tensor, Tensor]:  # bases (tokens, h, d), loadings (h, d, d), directions (h,)
+    "Factor each head once; what a head lacks to `d` directions is zero."
+    h, tokens, d = features.shape
+    bases = torch.zeros(tokens, h, d, dtype=torch.float64)
+    loadings = torch.zeros(h, d, d, dtype=torch.float64)
+    ranks = torch.zeros(h, dtype=torch.long)
+    for i, head in enumerate(tqdm(features, "factoring heads", disable=None, leave=False)):
+        factor = factor_head(head, variance)
+        rank = len(factor.loadings)
+        bases[:, i, :rank], loadings[i, :rank], ranks[i] = factor.basis, factor.loadings, rank
+    return bases, loadings, ranks
 
 # %% ../nbs/34_similarity.ipynb #27f5a8b6
 @torch.inference_mode()
@@ -91,29 +117,39 @@ def compare_heads(
     variance: float = 1.0,  # share of each head's variance to keep, as SVCCA does
     group: int = 8,  # heads to compare with all others at a time
 ) -> Similarity:  # NaN where a head never changes
-    "PWCCA and linear CKA of all pairs of heads, each factored once. Raises `InputError` as `factor_head` does."
+    "PWCCA and linear CKA of all pairs of heads. Raises `InputError` as `factor_head` does."
     h, tokens, d = features.shape
-    basis, loadings = torch.zeros(tokens, h, d, dtype=torch.float64), torch.zeros(h, d, d, dtype=torch.float64)
-    ranks = torch.zeros(h, dtype=torch.long)
-    for i, head in enumerate(tqdm(features, "factoring heads", disable=None, leave=False)):
-        q, l = factor_head(head, variance)
-        ranks[i] = len(l)
-        basis[:, i, : len(l)], loadings[i, : len(l)] = q, l
+    basis, loadings, ranks = _factor_all(features, variance)
     own = torch.einsum("hrd,hsd->hrs", loadings, loadings).flatten(1).norm(dim=1)  # (h,)
     by_pwcca, by_cka = torch.empty(2, h, h, dtype=torch.float64)
     for begin in tqdm(range(0, h, group), "comparing heads", disable=None, leave=False):
-        rows, columns = slice(begin, begin + group), slice(begin, h)
+        rows, columns = slice(begin, begin + group), slice(begin, h)  # g and c heads
         cross = basis[:, rows].flatten(1).T @ basis[:, columns].flatten(1)  # (g*d, c*d)
-        cross = cross.unflatten(1, (-1, d)).unflatten(0, (-1, d)).transpose(1, 2)  # (g, c, d, d)
+        cross = cross.unflatten(1, (-1, d)).unflatten(0, (-1, d))  # (g, d, c, d)
+        cross = cross.transpose(1, 2)  # (g, c, d, d)
         u, rho, v = torch.linalg.svd(cross)  # (g, c, d, d), (g, c, d), (g, c, d, d)
-        counted = torch.arange(d) < torch.minimum(ranks[rows, None], ranks[columns])[..., None]  # (g, c, d)
         rho = rho.clamp(max=1)
+        fewer = torch.minimum(ranks[rows, None], ranks[columns])  # (g, c)
+        counted = torch.arange(d) < fewer[..., None]  # (g, c, d)
         by_pwcca[rows, columns] = _weighted(u.mT @ loadings[rows, None], rho, counted)
         by_pwcca[columns, rows] = _weighted(v @ loadings[columns], rho, counted).T
         outer = loadings[rows, None].mT @ cross @ loadings[columns]  # (g, c, d, d)
         alike = outer.square().sum((-1, -2)) / (own[rows, None] * own[columns])  # (g, c)
         by_cka[rows, columns], by_cka[columns, rows] = alike, alike.T
     return Similarity(by_pwcca, by_cka, ranks)
+
+# %% ../nbs/34_similarity.ipynb #d0a92614
+def _drawn_patches(
+    seed: int,  # of the clips
+    clips: Tensor,  # (b,) numbers of clips
+    patches: int,  # patches of a clip
+    each: int,  # how many to draw from each clip
+) -> Tensor:  # (b, each) which patches
+    "Which patches stand for a clip, the same for every head and every model."
+    rows = []
+    for clip in clips.tolist():
+        rows.append(np.random.default_rng([seed, 1, clip]).permutation(patches)[:each])
+    return torch.from_numpy(np.stack(rows))
 
 # %% ../nbs/34_similarity.ipynb #c16b65e5
 def head_outputs(
@@ -122,23 +158,28 @@ def head_outputs(
     crops: CropDataset,  # the clips
     tokens: int = 10_000,  # patches to keep in all, at most
 ) -> Tensor:  # (heads, tokens, d) float32, in the order of `list_heads`
-    "Outputs of all heads before the output projection. Raises `InputError` if there are too few clips to compare heads."
+    "Outputs of all heads before the projection. Raises `InputError` if there are too few clips."
     layers, n = attentions(model, part), model.config.patches
-    d = layers[0].proj.in_features // layers[0].heads
+    heads = layers[0].heads
+    d = layers[0].proj.in_features // heads
     each = min(n, max(1, tokens // len(crops)))
     total = min(tokens, each * len(crops))
-    if total < 2 * d + 1:
-        raise InputError(f"{len(crops)} clips give {total} tokens, too few to compare heads of {d} channels: expected at least "
-                         f"{2 * d + 1} tokens, from {math.ceil((2 * d + 1) / n)} clips or more of {n} patches each")
-    outputs, begin = torch.empty(len(layers), layers[0].heads, total, d), 0
+    least = 2 * d + 1
+    if total < least:
+        raise InputError(
+            f"{len(crops)} clips give {total} tokens, too few to compare heads of {d} channels: "
+            f"expected at least {least} tokens, from {math.ceil(least / n)} clips or more of "
+            f"{n} patches each")
+    outputs, begin = torch.empty(len(layers), heads, total, d), 0
     for batch in tqdm(batches(crops), f"head outputs, {part}", disable=None, leave=False):
-        chosen = [np.random.default_rng([crops.seed, 1, int(i)]).permutation(n)[:each] for i in batch["index"]]
-        chosen, count = torch.from_numpy(np.stack(chosen)), min(total - begin, each * len(batch["index"]))
+        chosen = _drawn_patches(crops.seed, batch["index"], n, each)  # (b, each)
+        count = min(total - begin, chosen.numel())
 
         def look(block, proj, x):
             "Keep the outputs of all heads for the chosen patches."
-            kept = keep_visible(x[:, -n:], chosen).flatten(0, 1)[:count]  # (b, n, h*d) -> (b*each, h*d)
-            outputs[block, :, begin : begin + count] = kept.unflatten(1, (-1, d)).transpose(0, 1)  # (h, b*each, d)
+            kept = keep_visible(x[:, -n:], chosen)  # (b, n, h*d) -> (b, each, h*d)
+            kept = kept.flatten(0, 1)[:count].unflatten(1, (-1, d))  # (count, h, d)
+            outputs[block, :, begin : begin + count] = kept.transpose(0, 1)  # (h, count, d)
 
         with watching([layer.proj for layer in layers], look):
             run_part(model, part, batch)
@@ -155,11 +196,14 @@ def show_similarity(
     size: float = 4.0,  # inches of one matrix
 ) -> list:  # axes, one for each model
     "Draw how alike all heads are, with blocks and windows at the sides."
-    fig, axes = plt.subplots(1, len(matrices), figsize=(len(matrices) * (size + 0.9) + 0.8, size + 1.2), squeeze=False, layout="constrained")
+    width = len(matrices) * (size + 0.9) + 0.8
+    fig, axes = plt.subplots(
+        1, len(matrices), figsize=(width, size + 1.2), squeeze=False, layout="constrained")
     cmap = plt.get_cmap("viridis").with_extremes(bad="0.8")
     for ax, (name, matrix) in zip(axes.flat, matrices.items()):
         picture = ax.imshow(matrix, vmin=0, vmax=1, cmap=cmap, interpolation="nearest")
-        names, blocks = [head.name for head in heads[name]], np.array([head.block for head in heads[name]])
+        names = [head.name for head in heads[name]]
+        blocks = np.array([head.block for head in heads[name]])
         for edge in np.flatnonzero(np.diff(blocks)) + 0.5:
             ax.axhline(edge, color="white", lw=0.6)
             ax.axvline(edge, color="white", lw=0.6)
@@ -168,9 +212,11 @@ def show_similarity(
         ax.set_yticks(range(len(names)), names, fontsize=font)
         ax.tick_params(length=0, pad=2)
         for block in np.unique(blocks):
-            middle, text = np.flatnonzero(blocks == block).mean(), f"block {block}" if size > 0.5 * blocks.max() else block
-            ax.text(middle, -0.015 * len(names) - 0.5, text, ha="center", va="bottom", fontsize=8)
-            ax.text(1.015 * len(names) - 0.5, middle, text, ha="left", va="center", fontsize=8, rotation=90)
+            middle = np.flatnonzero(blocks == block).mean()
+            text = f"block {block}" if size > 0.5 * blocks.max() else block
+            above, right = -0.015 * len(names) - 0.5, 1.015 * len(names) - 0.5
+            ax.text(middle, above, text, ha="center", va="bottom", fontsize=8)
+            ax.text(right, middle, text, ha="left", va="center", fontsize=8, rotation=90)
         ax.set_title(as_drawn(name), fontsize=10, pad=18)
     fig.colorbar(picture, ax=axes, label=label, shrink=0.9, aspect=30)
     return list(axes.flat)
@@ -179,10 +225,12 @@ def show_similarity(
 def window_agreement(
     similarity: Tensor,  # (h, h) from `compare_heads`
     heads: list[Head],  # the h heads
-) -> dict:  # same: mean over pairs with the same window (or number) in different blocks; other: with another one; pairs: how many are the same
-    "Whether heads of different blocks are more alike if they have the same window; plain heads are matched by number."
+) -> dict:  # mean similarity with the `same` window and with an `other`, and the number of `pairs`
+    "Whether heads of different blocks are more alike with the same window, or else number."
     block = torch.tensor([head.block for head in heads])
     kind = torch.tensor([head.head if head.window is None else head.window for head in heads])
-    apart, alike = block[:, None] != block, kind[:, None] == kind
-    means = [similarity[apart & pairs].nanmean().item() for pairs in (alike, ~alike)]
-    return dict(same=means[0], other=means[1], pairs=int((apart & alike).sum()))
+    apart = block[:, None] != block
+    alike = kind[:, None] == kind
+    same = similarity[apart & alike].nanmean().item()
+    other = similarity[apart & ~alike].nanmean().item()
+    return dict(same=same, other=other, pairs=int((apart & alike).sum()))
