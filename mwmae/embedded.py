@@ -17,7 +17,7 @@ import numpy as np
 from .audio import InputError
 from .files import check_file, read_json, shown
 from .tasks import read_split, read_task, Task
-from .task_embeddings import _load_clip, labels_at, row_order
+from .task_embeddings import labels_at, load_embedding, row_order
 
 # %% ../nbs/26_embedded.ipynb #cade9408
 @dataclass
@@ -91,7 +91,7 @@ def _rows_agree(folder, split, files, embeddings):
         path = folder / split / files[row]
         if len(files) != len(embeddings) or not path.with_name(f"{path.name}.embedding.npy").is_file():
             return False
-        if not np.array_equal(_load_clip(path, 1).astype(np.float32), embeddings[row]):
+        if not np.array_equal(load_embedding(path, 1).astype(np.float32), embeddings[row]):
             return False
     return True
 

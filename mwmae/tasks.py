@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'Task', 'read_vocabulary', 'read_task', 'task_metadata', 'wav_bytes', 'write_task', 'read_split',
-           'audio_rates', 'source_rate', 'check_task', 'cache_folder', 'claim_path', 'load_sound']
+           'audio_rates', 'source_rate', 'check_task', 'shorten_list', 'cache_folder', 'claim_path', 'sound_path',
+           'file_state', 'load_sound']
 
 # %% ../nbs/22_tasks.ipynb #37a7e40f
 import contextlib
@@ -27,7 +28,7 @@ import torchaudio
 from torch import Tensor
 
 from .audio import InputError, is_truncated, open_sound, read_audio, SAMPLE_RATE
-from .files import atomic_folder, check_file, FolderClaim, plain_name, read_json, shown
+from .files import atomic_file, atomic_folder, check_file, FolderClaim, plain_name, read_json, shown
 
 # %% ../nbs/22_tasks.ipynb #ca49ffd0
 @dataclass
@@ -308,7 +309,7 @@ def check_task(
             if file in seen and _same_sound(task, file, seen[file], split):
                 found["the same file in two splits"].append(f"{seen[file]}/{file} and {split}/{file}")
             seen.setdefault(file, split)
-    return problems + [f"{task.folder}: {problem}: {_some(files)}" for problem, files in found.items()]
+    return problems + [f"{task.folder}: {problem}: {shorten_list(files)}" for problem, files in found.items()]
 
 
 def _same_sound(task, file, split, other):
@@ -318,7 +319,7 @@ def _same_sound(task, file, split, other):
     return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
 
-def _some(names, most=3, between=", "):
+def shorten_list(names, most=3, between=", "):
     "The first few names, and how many there are beside them."
     return between.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
@@ -348,12 +349,12 @@ def _read_at(path, rate):
         return torchaudio.functional.resample(samples, sound.samplerate, rate)
 
 # %% ../nbs/22_tasks.ipynb #c882d6d2
-def _sound_path(task, split, file, rate):
+def sound_path(task, split, file, rate):
     "Where the sound is that is read for a rate."
     return task.folder / str(source_rate(audio_rates(task.folder), rate)) / split / file
 
 
-def _sound_key(path):
+def file_state(path):
     "What tells a sound file from one that replaces it: size and time; None if there is none."
     try:
         status = path.stat()
@@ -369,27 +370,15 @@ def load_sound(
     rate: int = SAMPLE_RATE,  # rate that is wanted, Hz
 ) -> Tensor:  # (samples,)
     "Read a sound of a task, resampled if it has to be. Raises `InputError` if it cannot be read."
-    path = _sound_path(task, split, file, rate)
+    path = sound_path(task, split, file, rate)
     if path.parent.parent.name == str(rate):
         return _read_at(path, rate)
-    key = zlib.crc32(f"{path.parent.parent.name} {_sound_key(path)}".encode())
+    key = zlib.crc32(f"{path.parent.parent.name} {file_state(path)}".encode())
     cached = cache_folder(task.folder) / f"{task.folder.name}.{rate}" / split / f"{file}.{key:08x}.wav"
     if cached.is_file():
         return _read_at(cached, rate)
     samples = _read_at(path, rate)
     with contextlib.suppress(OSError):  # the disk may be full or not ours to write on
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with _renamed(cached) as temporary:
+        with atomic_file(cached, flush=False) as temporary:  # there are hundreds of thousands
             temporary.write_bytes(wav_bytes(samples, rate, "FLOAT"))
     return samples
-
-# %% ../nbs/22_tasks.ipynb #22616513
-@contextlib.contextmanager
-def _renamed(path):
-    "Write a file that appears under its name when it is complete; faster than `atomic_file`, not safe against loss of power."
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
