@@ -25,8 +25,7 @@ from tqdm import tqdm
 from .audio import InputError, sound_info
 from .files import atomic_file, check_file, FolderClaim, read_json, remove_leftovers, shown
 from mwmae.tasks import (
-    audio_rates, file_state, load_sound, read_split, read_task, shorten_list, sound_path,
-    source_rate, Task,
+    file_state, load_sound, read_split, read_task, shorten_list, sound_path, Task,
 )
 from .encoders import embed_batch, HearModel
 
@@ -58,7 +57,7 @@ def labels_at(
 def _sound_batches(task, split, files, rate, seconds):
     "Put sounds of equal length together: batches of names, and a sentence for each unreadable one."
     lengths, failures, batches = defaultdict(list), [], []
-    folder = task.folder / str(source_rate(audio_rates(task.folder), rate)) / split
+    folder = sound_path(task, split, "", rate)
     for file in files:
         try:
             info = sound_info(folder / file)
@@ -115,7 +114,7 @@ def _write_clip(path, embedding, labels, times):
         with open(temporary, "wb") as file:
             np.save(file, embedding)
 
-# %% ../nbs/25_task_embeddings.ipynb #bedcee51
+# %% ../nbs/25_task_embeddings.ipynb #f7fb1481
 def load_embedding(
     path: Path,  # {split}/{file} in a folder of embeddings
     dimensions: int,  # 1 in a scene task, 2 in an event task
@@ -138,7 +137,7 @@ def load_embedding(
     expected = f"floating-point numbers in {dimensions} dimensions"
     raise InputError(f"{path}: holds {said}, expected {expected}")
 
-# %% ../nbs/25_task_embeddings.ipynb #b9f0c3a9
+# %% ../nbs/25_task_embeddings.ipynb #266e26b8
 def _clip_moments(path, rows):
     "Moments and labels of the rows of a sound in an event task, as `_write_clip` wrote them."
     times = read_json(_beside(path, ".timestamps.json"), list)
@@ -159,7 +158,7 @@ def _is_whole(path, event):
     except InputError:
         return False
 
-# %% ../nbs/25_task_embeddings.ipynb #94db1ad3
+# %% ../nbs/25_task_embeddings.ipynb #63e470f3
 def _write_json(path, content, **options):
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, **options), encoding="utf-8")
@@ -230,7 +229,7 @@ def _noted_clips(folder, split):
             noted[file] = state
     return noted
 
-# %% ../nbs/25_task_embeddings.ipynb #c98c441c
+# %% ../nbs/25_task_embeddings.ipynb #559916a4
 def _current_clips(folder, split, states):
     "The sounds whose embedding, if it is there, is of the sound as it is now."
     noted, current = _noted_clips(folder, split), set()
@@ -288,7 +287,7 @@ def _made_from(task, model):
         digest.update((task.folder / name).read_bytes())
     return {"model": model.name, "weights": model.fingerprint, "task": digest.hexdigest()}
 
-# %% ../nbs/25_task_embeddings.ipynb #eda96448
+# %% ../nbs/25_task_embeddings.ipynb #970c8008
 def _mark(folder):
     "Our mark, the content of made_from.json; None if there is none."
     path = folder / "made_from.json"
@@ -334,7 +333,7 @@ def _check_ours(folder):
         if entry.name != ".lock" and not _TEMPORARY.fullmatch(entry.name):
             raise InputError(f"{folder}: holds something else than embeddings, {expected}")
 
-# %% ../nbs/25_task_embeddings.ipynb #942b93e0
+# %% ../nbs/25_task_embeddings.ipynb #219579d5
 def _check_removable(file, known, folder):
     "Raise `InputError` unless a file is one that we write into a folder of embeddings."
     known = known or _TEMPORARY.fullmatch(file.name)
@@ -364,7 +363,7 @@ def _files_to_remove(folder):
             files.append(entry)
     return files, folders
 
-# %% ../nbs/25_task_embeddings.ipynb #b4ea3ec0
+# %% ../nbs/25_task_embeddings.ipynb #ee6880ac
 def _remove_embeddings(folder):
     "Remove embeddings of another origin, file by file; if there is anything else, nothing."
     if folder.is_symlink():
@@ -411,7 +410,7 @@ def embed_task(
             _embed_all(task, model, folder, origin, batch_seconds, workers)
     return folder
 
-# %% ../nbs/25_task_embeddings.ipynb #7284e1af
+# %% ../nbs/25_task_embeddings.ipynb #1f1b5c15
 def _embed_all(task, model, folder, origin, batch_seconds, workers):
     "Embed what is missing in a claimed folder, and put it together."
     truth = {split: read_split(task.folder, split) for split in task.splits}
@@ -431,7 +430,7 @@ def _embed_all(task, model, folder, origin, batch_seconds, workers):
     with atomic_file(folder / ".done.embeddings") as temporary:
         temporary.touch()
 
-# %% ../nbs/25_task_embeddings.ipynb #f52c1404
+# %% ../nbs/25_task_embeddings.ipynb #4fa0049c
 def embeddings_key(
     folder: str | Path,  # embeddings of a task, finished
 ) -> str:  # 32 hexadecimal digits
