@@ -63,7 +63,7 @@ def _builtin_task(folder, name):
     return Task(name, folder / f"{name}-v1-full", "v1", "full", "scene", kind, "trainvaltest",
                 SPLITS, _BUILTIN_SECONDS, scores, True, {}, _BUILTIN_VOCABULARIES[name])
 
-# %% ../nbs/23_task_sets.ipynb #e26bf5ec
+# %% ../nbs/23_task_sets.ipynb #86e8480c
 def _write_builtin(tasks, splits, seed):
     "Make built-in tasks; a clip serves the same tasks whichever of them are made."
     places = [split for split in SPLITS for _ in range(splits[split])]
@@ -180,7 +180,7 @@ def _task_folders(folder, depth=4):
             if inner.is_dir() and not inner.name.startswith("."):
                 yield from _task_folders(inner, depth - 1)
 
-# %% ../nbs/23_task_sets.ipynb #60839af8
+# %% ../nbs/23_task_sets.ipynb #149c921c
 def find_tasks(
     tasks_dir: str | Path,  # folder with task folders and archives of tasks, or one of them
 ) -> list[Path]:  # task folders and archives, sorted by name
@@ -196,7 +196,7 @@ def find_tasks(
             found.setdefault(match[1], path)
     return [found[name] for name in sorted(found)]
 
-# %% ../nbs/23_task_sets.ipynb #fbd9ba79
+# %% ../nbs/23_task_sets.ipynb #9298fb2d
 def open_task(
     path: str | Path,  # one of `find_tasks`: a task folder or an archive
 ) -> Task:  # the task; `folder` is where it lies unpacked
@@ -287,7 +287,7 @@ class _LimitedStream:
             raise _Refused(f"it unpacks to more than its limit; {said}")
         return data
 
-# %% ../nbs/23_task_sets.ipynb #935d7057
+# %% ../nbs/23_task_sets.ipynb #d3539179
 class _Member(tarfile.TarInfo):
     "A header of an archive; none is read that is long, negative or sparse."
 
@@ -321,7 +321,7 @@ def _member_path(member):
         raise _Refused(f"{shown(name)} cannot be the name of a file here")
     return parts
 
-# %% ../nbs/23_task_sets.ipynb #035bc9ac
+# %% ../nbs/23_task_sets.ipynb #34d66f75
 def _unpack_members(tar, folder, most_files, name):
     "Write all members of an open archive into `folder`, a new and empty one."
     members = tqdm(tar, f"unpacking {name}", unit=" files", disable=None)
@@ -365,7 +365,7 @@ def _archive_key(status):
     "What tells an archive from the one that replaces it."
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 
-# %% ../nbs/23_task_sets.ipynb #cb782328
+# %% ../nbs/23_task_sets.ipynb #75420eec
 def _is_current(archive, target):
     "Whether `target` is what `archive` was unpacked to; 0.1 left no mark, there ages decide."
     status = archive.stat()

@@ -119,7 +119,7 @@ def write_task(
 def _write_json(path, content):
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
-# %% ../nbs/22_tasks.ipynb #27465a6e
+# %% ../nbs/22_tasks.ipynb #3e7dfcdc
 _RESERVED = {"task_metadata", "made_from"}  # names of JSON files that are no splits
 
 
@@ -147,7 +147,7 @@ def _name_problems(metadata):
         except InputError as error:
             yield str(error)
 
-# %% ../nbs/22_tasks.ipynb #7b318749
+# %% ../nbs/22_tasks.ipynb #13c3fd18
 def _split_problems(splits, mode):
     "What is wrong with the splits of a task."
     differ = all(isinstance(split, str) for split in splits) and len(set(splits)) == len(splits)
@@ -248,7 +248,7 @@ def _label(label):
         raise ValueError("beyond a day, or not a number")
     return label | {"label": str(label["label"]), "start": start, "end": end}
 
-# %% ../nbs/22_tasks.ipynb #0cbf308b
+# %% ../nbs/22_tasks.ipynb #b3d34ae6
 def read_split(
     folder: str | Path,  # a task folder or a folder of embeddings
     split: str,  # name of the split
@@ -388,7 +388,7 @@ def _same_sound(task, file, split, other):
     paths = [sound_path(task, name, file, SAMPLE_RATE) for name in (split, other)]
     return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
 
-# %% ../nbs/22_tasks.ipynb #72beb7b3
+# %% ../nbs/22_tasks.ipynb #ef0c55da
 def shorten_list(
     names: list[str],  # some names
     most: int = 3,  # how many to say
