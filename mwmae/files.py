@@ -75,6 +75,7 @@ def errors_named(
 @contextmanager
 def atomic_file(
     path: str | Path,  # the file to write or replace
+    flush: bool = True,  # wait until it is on the disk: safe against loss of power, some milliseconds slower
 ):  # yields the temporary path to write to
     "Write a file that appears under its name only when the block has ended without an error."
     path = Path(path)
@@ -83,9 +84,11 @@ def atomic_file(
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            _flush(temporary)
+            if flush:
+                _flush(temporary)
             os.replace(temporary, path)
-            _flush(path.parent)
+            if flush:
+                _flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
