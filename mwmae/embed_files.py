@@ -11,7 +11,6 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -24,20 +23,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mwmae.audio import (
-    InputError, LogMelSpectrogram, read_audio, SAMPLE_RATE, sound_info, standardise,
-)
-from mwmae.files import (
-    atomic_file, check_file, differing_settings, FolderClaim, load_config, remove_leftovers,
-    save_config, shown,
-)
+from .audio import (InputError, LogMelSpectrogram, read_audio, SAMPLE_RATE, sound_info,
+                         standardise)
+from .files import (atomic_file, check_file, differing_settings, FolderClaim, load_config,
+                         remove_leftovers, save_config, shown)
 from .sources import list_sounds, need_pyarrow, open_bytes, Sound
 from .recordings import failure_reason, quiet_decoders, sound_samples
 from .store import write_skipped
-from mwmae.embed import (
-    embedding_input, EmbeddingModel, log_mel_in_pieces, PIECE, pool_steps, step_count,
-    step_times,
-)
+from .embed import (embedding_input, EmbeddingModel, log_mel_in_pieces, PIECE, pool_steps,
+                         step_count, step_times)
 
 # %% ../nbs/17_embed_files.ipynb #c55d5455
 def sound_spectrogram(
@@ -70,13 +64,13 @@ def _write_array(file, blocks, shape):
                              "the numbers overflow on the way through the encoder")
         file.write(block.float().cpu().numpy().tobytes())
 
-# %% ../nbs/17_embed_files.ipynb #31759e36
+
 def _save_scene(path, scene):
     "Write the embedding of a whole sound, whole or not at all."
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         _write_array(file, [scene], tuple(scene.shape))
 
-# %% ../nbs/17_embed_files.ipynb #647326dd
+# %% ../nbs/17_embed_files.ipynb #ea0ee1c6
 def _save_steps(path, blocks, times, size):
     "Write steps of `size` values as they come, and when they begin."
     with atomic_file(path) as temporary:
@@ -89,18 +83,13 @@ _OF_THE_NAME = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, e
                 errno.EINVAL}
 
 
-def _path(folder, sound):
-    "Where the array of a sound is written."
-    return f"{folder}/{sound.name}.npy"
-
-
 @torch.no_grad()
 def _write_embeddings(model, read, folder, timestamps):
     "Embed some (sound, spectrogram, samples) into files; returns (name, reason) of failures."
     skipped, steps = [], model.steps([spectrogram for _, spectrogram, _ in read])
     for clip, group in groupby(steps, key=itemgetter(0)):
         sound, spectrogram, samples = read[clip]
-        path, blocks = Path(_path(folder, sound)), map(itemgetter(1), group)
+        path, blocks = Path(f"{folder}/{sound.name}.npy"), map(itemgetter(1), group)
         try:
             if timestamps:
                 count = step_count(len(spectrogram), model.encoder.config, model.hop)
@@ -172,7 +161,7 @@ def _array_shape(path):
         raise InputError(f"{path}: is there and holds {dtype}, expected float32; move it away")
     return shape if whole else None
 
-# %% ../nbs/17_embed_files.ipynb #18fdd2b1
+
 def _is_embedded(path, size, timestamps):
     "Whether a sound has been embedded. Raises `InputError` if another array is there."
     shape = _array_shape(path)
@@ -198,7 +187,7 @@ def _table_errors(path):
         raise InputError(f"{path}: not a whole table ({reason}); move it away, "
                          "and the same command makes another") from None
 
-# %% ../nbs/17_embed_files.ipynb #21e644df
+
 def _list_columns(types):
     "Columns and their types, for a message."
     return shown(", ".join(f"{name} ({kind})" for name, kind in types.items()), 200)
@@ -248,7 +237,7 @@ def _rows(parquet, file, path, timestamps):
         columns["time_ms"] = np.load(path.with_suffix(".times.npy")).astype(np.float32)
     return parquet.table(columns)
 
-# %% ../nbs/17_embed_files.ipynb #ecfdeb91
+# %% ../nbs/17_embed_files.ipynb #ba7943ff
 def _write_table(path, rows, parts, names):
     "Add the arrays of `names` in the folder `parts` to a table that holds `rows`."
     pyarrow, twice = need_pyarrow(), rows.duplicated().to_numpy()
@@ -278,7 +267,7 @@ def _best_labels(embedding, classifier):
         row += [classifier.labels[number], f"{probability:.4f}"]
     return row + [""] * (6 - len(row))
 
-# %% ../nbs/17_embed_files.ipynb #433db8e9
+# %% ../nbs/17_embed_files.ipynb #c4723b49
 def _read_classes(path):
     "Read a table of labels, all text. Raises `InputError` if it is damaged, or another table."
     if not os.path.lexists(path):
@@ -295,7 +284,7 @@ def _read_classes(path):
                          "and the same command makes another")
     return table
 
-# %% ../nbs/17_embed_files.ipynb #e4879378
+
 def _write_classes(path, table, parts, names, classifier):
     "Add labels for the embeddings of `names` in the folder `parts` to a table."
     rows = []
@@ -326,7 +315,7 @@ def embed_into(
     with FolderClaim(out):
         return _embed_into(out, sounds, model, run, classifier)
 
-# %% ../nbs/17_embed_files.ipynb #d3030d2c
+# %% ../nbs/17_embed_files.ipynb #7477a8dd
 def _divide(sounds, parts, done, size, timestamps):
     "Sounds that wait in `parts`, those to embed, and (name, reason) of those that cannot be."
     ready, rest, skipped = [], [], []
@@ -336,13 +325,13 @@ def _divide(sounds, parts, done, size, timestamps):
             if sound.problem:
                 skipped.append((name, listed_name(sound.problem)))
             elif name not in done:
-                there = _is_embedded(_path(parts, sound), size, timestamps)
+                there = _is_embedded(f"{parts}/{sound.name}.npy", size, timestamps)
                 (ready if there else rest).append(sound)
         except InputError as error:
             skipped.append((name, listed_name(str(error))))
     return ready, rest, skipped
 
-# %% ../nbs/17_embed_files.ipynb #53b5b610
+# %% ../nbs/17_embed_files.ipynb #47b7c7f4
 def _rows_before(out, run, size):
     "The rows of the table that a run adds to."
     if run.classify:
@@ -359,7 +348,23 @@ def _prepare_folder(out, parts, sounds, run):
         remove_leftovers(place)
     save_config(run, out / "embedding.json")
 
-# %% ../nbs/17_embed_files.ipynb #8c17c526
+
+def _summary(out, run, sounds, skipped, done, twice):
+    "What to say at the end, from the numbers of sounds and rows."
+    what = "classified" if run.classify else "embedded"
+    lines = [f"{out}: {sounds - skipped:,} of {sounds:,} sounds {what}, "
+             f"{done:,} of them by this run"]
+    if skipped:
+        lines.append(f"{skipped} could not be used; {out / 'skipped.csv'} says why")
+    if twice:
+        lines.append(f"{twice:,} rows that stood in the table twice were removed")
+    if run.classify:
+        counts = _read_classes(out / "classes.csv").label.value_counts()
+        found = ", ".join(f"{label} {n:,}" for label, n in counts.items())
+        lines.append(f"{out / 'classes.csv'}: {found}")
+    return "\n".join(lines)
+
+# %% ../nbs/17_embed_files.ipynb #0c2451ce
 def _embed_into(out, sounds, model, run, classifier):
     "Fill a folder that this process has claimed."
     settings, parts = out / "embedding.json", out / ".parts" if run.table or run.classify else out
@@ -388,22 +393,6 @@ def _embed_into(out, sounds, model, run, classifier):
     twice = before.duplicated("file" if run.classify else None).sum()
     return _summary(out, run, len(sounds), len(skipped), len(rest) - len(failed), twice)
 
-# %% ../nbs/17_embed_files.ipynb #fa08c3c2
-def _summary(out, run, sounds, skipped, done, twice):
-    "What to say at the end, from the numbers of sounds and rows."
-    what = "classified" if run.classify else "embedded"
-    lines = [f"{out}: {sounds - skipped:,} of {sounds:,} sounds {what}, "
-             f"{done:,} of them by this run"]
-    if skipped:
-        lines.append(f"{skipped} could not be used; {out / 'skipped.csv'} says why")
-    if twice:
-        lines.append(f"{twice:,} rows that stood in the table twice were removed")
-    if run.classify:
-        counts = _read_classes(out / "classes.csv").label.value_counts()
-        found = ", ".join(f"{label} {n:,}" for label, n in counts.items())
-        lines.append(f"{out / 'classes.csv'}: {found}")
-    return "\n".join(lines)
-
 # %% ../nbs/17_embed_files.ipynb #c73d8157
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -424,11 +413,7 @@ def listed_name(
 # %% ../nbs/17_embed_files.ipynb #a44d42c4
 def _path_below(name):
     "A name as a path below a folder: without what would lead out of it."
-    outside = {"", ".", ".."}
-    parts = name.split("/")
-    if not outside.intersection(parts):
-        return name
-    return "/".join(part for part in parts if part not in outside)
+    return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
 
 
 def _listed(source):
@@ -451,7 +436,7 @@ def _name_problem(name, taken):
             return f"would be written where {taken[other]} is; embed them into different folders"
     return ""
 
-# %% ../nbs/17_embed_files.ipynb #6716a4f0
+# %% ../nbs/17_embed_files.ipynb #4aae7349
 def named_sounds(
     sources: list[str],  # sound files, folders, manifests, archives
 ) -> list[Sound]:  # with names that are safe paths below an output folder
