@@ -70,7 +70,7 @@ def _save_scene(path, scene):
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         _write_array(file, [scene], tuple(scene.shape))
 
-# %% ../nbs/17_embed_files.ipynb #ea0ee1c6
+# %% ../nbs/17_embed_files.ipynb #6aea27c1
 def _save_steps(path, blocks, times, size):
     "Write steps of `size` values as they come, and when they begin."
     with atomic_file(path) as temporary:
@@ -107,12 +107,10 @@ def _write_embeddings(model, read, folder, timestamps):
     return skipped
 
 # %% ../nbs/17_embed_files.ipynb #eda8c44e
-_ENOUGH = 4_000  # frames to embed together: twenty units of two seconds
-
-
 def _embed_sounds(sounds, model, folder, timestamps):
     "Embed sounds into files; returns (name, reason) of those that could not be embedded."
     skipped, read, frames = [], [], 0
+    enough = 4_000  # frames to embed together: twenty units of two seconds
     for sound in tqdm(sounds, unit="sound", disable=None):
         try:
             with quiet_decoders():
@@ -123,12 +121,10 @@ def _embed_sounds(sounds, model, folder, timestamps):
             continue
         read.append((sound, spectrogram, samples))
         frames += len(spectrogram)
-        if frames >= _ENOUGH:
+        if frames >= enough:
             skipped += _write_embeddings(model, read, folder, timestamps)
             read, frames = [], 0
-    if read:
-        skipped += _write_embeddings(model, read, folder, timestamps)
-    return skipped
+    return skipped + _write_embeddings(model, read, folder, timestamps)
 
 # %% ../nbs/17_embed_files.ipynb #78163e8d
 @dataclass
@@ -188,11 +184,6 @@ def _table_errors(path):
                          "and the same command makes another") from None
 
 
-def _list_columns(types):
-    "Columns and their types, for a message."
-    return shown(", ".join(f"{name} ({kind})" for name, kind in types.items()), 200)
-
-
 def _read_rows(path, size, timestamps):
     "Which rows a table of embeddings of `size` values holds: file, and for steps time_ms."
     keys = ["file", "time_ms"] if timestamps else ["file"]
@@ -208,8 +199,10 @@ def _read_rows(path, size, timestamps):
         table = pyarrow.parquet.ParquetFile(file)
         found = {column.name: column.type for column in table.schema_arrow}
         if found != wanted:
-            raise InputError(f"{path}: has the columns {_list_columns(found)}, expected "
-                             f"{_list_columns(wanted)}; choose another folder with --out")
+            columns = [", ".join(f"{name} ({kind})" for name, kind in types.items())
+                       for types in (found, wanted)]
+            raise InputError(f"{path}: has the columns {shown(columns[0], 200)}, expected "
+                             f"{shown(columns[1], 200)}; choose another folder with --out")
         return table.read(columns=keys).to_pandas(strings_to_categorical=True)
 
 # %% ../nbs/17_embed_files.ipynb #635f803b
@@ -237,7 +230,7 @@ def _rows(parquet, file, path, timestamps):
         columns["time_ms"] = np.load(path.with_suffix(".times.npy")).astype(np.float32)
     return parquet.table(columns)
 
-# %% ../nbs/17_embed_files.ipynb #ba7943ff
+# %% ../nbs/17_embed_files.ipynb #1186c424
 def _write_table(path, rows, parts, names):
     "Add the arrays of `names` in the folder `parts` to a table that holds `rows`."
     pyarrow, twice = need_pyarrow(), rows.duplicated().to_numpy()
@@ -267,7 +260,7 @@ def _best_labels(embedding, classifier):
         row += [classifier.labels[number], f"{probability:.4f}"]
     return row + [""] * (6 - len(row))
 
-# %% ../nbs/17_embed_files.ipynb #c4723b49
+# %% ../nbs/17_embed_files.ipynb #f4915390
 def _read_classes(path):
     "Read a table of labels, all text. Raises `InputError` if it is damaged, or another table."
     if not os.path.lexists(path):
@@ -305,8 +298,7 @@ def embed_into(
     run: EmbedRun,  # what makes the embeddings
     classifier=None,  # what names the sounds, if labels are wanted
 ) -> str:  # what was done
-    """Embed what is not there yet. Raises `InputError` if another process fills the folder,
-    other settings did, or no sound can be used."""
+    "Embed what is missing. Raises `InputError` if other settings fill `out`, or it cannot."
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is there and is no folder; choose another with --out")
     if not sounds:
@@ -315,7 +307,7 @@ def embed_into(
     with FolderClaim(out):
         return _embed_into(out, sounds, model, run, classifier)
 
-# %% ../nbs/17_embed_files.ipynb #7477a8dd
+# %% ../nbs/17_embed_files.ipynb #8af0014e
 def _divide(sounds, parts, done, size, timestamps):
     "Sounds that wait in `parts`, those to embed, and (name, reason) of those that cannot be."
     ready, rest, skipped = [], [], []
@@ -331,7 +323,7 @@ def _divide(sounds, parts, done, size, timestamps):
             skipped.append((name, listed_name(str(error))))
     return ready, rest, skipped
 
-# %% ../nbs/17_embed_files.ipynb #47b7c7f4
+# %% ../nbs/17_embed_files.ipynb #95cc1b08
 def _rows_before(out, run, size):
     "The rows of the table that a run adds to."
     if run.classify:
@@ -364,7 +356,7 @@ def _summary(out, run, sounds, skipped, done, twice):
         lines.append(f"{out / 'classes.csv'}: {found}")
     return "\n".join(lines)
 
-# %% ../nbs/17_embed_files.ipynb #0c2451ce
+# %% ../nbs/17_embed_files.ipynb #b7ca3250
 def _embed_into(out, sounds, model, run, classifier):
     "Fill a folder that this process has claimed."
     settings, parts = out / "embedding.json", out / ".parts" if run.table or run.classify else out
@@ -436,7 +428,7 @@ def _name_problem(name, taken):
             return f"would be written where {taken[other]} is; embed them into different folders"
     return ""
 
-# %% ../nbs/17_embed_files.ipynb #4aae7349
+# %% ../nbs/17_embed_files.ipynb #974abb56
 def named_sounds(
     sources: list[str],  # sound files, folders, manifests, archives
 ) -> list[Sound]:  # with names that are safe paths below an output folder
