@@ -44,12 +44,8 @@ def sound_spectrogram(
         if sound_info(file).seconds <= PIECE / 100:
             audio = read_audio(file)
             return embedding_input(audio[None].to(device), log_mel)[0], len(audio)
-
-        def read(first, last):
-            "A part of the sound, by samples."
-            start, duration = first / SAMPLE_RATE, (last - first) / SAMPLE_RATE
-            return read_audio(file, start, duration).to(device)
-
+        seconds = lambda samples: samples / SAMPLE_RATE
+        read = lambda a, b: read_audio(file, seconds(a), seconds(b - a)).to(device)
         samples = sound_samples(file)
         return standardise(log_mel_in_pieces(read, samples, log_mel), unbiased=True), samples
 
