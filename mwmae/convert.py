@@ -16,8 +16,8 @@ import torch
 from .audio import InputError
 from .model import ENCODERS, MAEConfig, MaskedAutoencoder
 from .files import check_file, check_replaceable, make_config, read_json, shown
-from .models import _check_large, _PARTS, load_weights, MODEL_FILES, save_model
-from .checkpoints import _is_number
+from .models import check_large, PARTS, load_weights, MODEL_FILES, save_model
+from .checkpoints import is_number
 
 # %% ../nbs/41_convert.ipynb #4ef7f548
 _FLAX_TYPES = {str(kind)[6:]: kind for kind in (
@@ -32,7 +32,7 @@ def _leaf(code, payload):
     if code not in (1, 3):
         raise ValueError(f"extension type {code}")
     shape, name, data = _msgpack().unpackb(payload, **_FLAX_LIMITS)
-    if not isinstance(shape, list) or not all(_is_number(size, int) and size >= 0 for size in shape):
+    if not isinstance(shape, list) or not all(is_number(size, int) and size >= 0 for size in shape):
         raise ValueError(f"an array of shape {shown(shape)}")
     if not isinstance(name, str) or name not in _FLAX_TYPES or not isinstance(data, bytes):
         raise ValueError(f"an array of type {shown(name)}")
@@ -152,7 +152,7 @@ def from_flax(
 def _whole_numbers(arguments, name, source, count=None, least=1):
     "A list of whole numbers of a published config."
     values = arguments.get(name)
-    fits = isinstance(values, list) and all(_is_number(value, int) and value >= least for value in values)
+    fits = isinstance(values, list) and all(is_number(value, int) and value >= least for value in values)
     if not fits or count and len(values) != count:
         raise InputError(f"{source}: {name} is {shown(values)}, expected a list of {f'{count} ' if count else ''}whole numbers of at least {least}")
     return values
@@ -218,7 +218,7 @@ def convert(
     except InputError as error:
         raise InputError(f"{checkpoint}: {error}") from None
     config = flax_config(tensors, arguments, encoder_heads, settings)
-    _check_large(config, _PARTS, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, checkpoint)
+    check_large(config, PARTS, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, checkpoint)
     model = MaskedAutoencoder(config)
     load_weights(model, tensors, checkpoint)
     save_model(model, out)

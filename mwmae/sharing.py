@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from .audio import InputError
 from .model import Encoder, MAEConfig, MaskedAutoencoder
 from .files import atomic_folder, check_replaceable, read_json, shown
-from .models import _write_model, load_encoder, load_model, MODEL_FILES
+from .models import write_model, load_encoder, load_mae, MODEL_FILES
 from .checkpoints import newest_checkpoint
 
 # %% ../nbs/11_sharing.ipynb #bc33d199
@@ -99,7 +99,7 @@ def save_pretrained(
 ):
     "Write a model folder to share, whole or not at all."
     with atomic_folder(folder, replaces=MODEL_FILES) as temporary:
-        _write_model(model, temporary, torch.float16 if half else torch.float32)
+        write_model(model, temporary, torch.float16 if half else torch.float32)
         text = model_card(model.config, **{"title": Path(folder).name, "weights": _weights(model, half), **card})
         (temporary / "README.md").write_text(text, encoding="utf-8")
 
@@ -174,7 +174,7 @@ def from_pretrained(
     name: str | Path,  # a model folder, a run folder, or owner/name on the hub; not 'packaged', which has no decoder
 ) -> MaskedAutoencoder:  # in evaluation mode, on the CPU
     "Load a model from wherever it is. Raises `InputError` if there is none, or it is an encoder alone."
-    return load_model(find_model(name))
+    return load_mae(find_model(name))
 
 # %% ../nbs/11_sharing.ipynb #3bf7b8ad
 def share_encoder(
