@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INSTALLED', 'PACKAGED', 'training_facts', 'markdown_text', 'model_card', 'save_pretrained', 'push_to_hub',
-           'packaged_folder', 'find_model', 'from_pretrained', 'share_encoder']
+           'packaged_folder', 'find_model', 'from_pretrained', 'default_model', 'share_encoder']
 
 # %% ../nbs/11_sharing.ipynb #7b1fe349
 import dataclasses
@@ -22,7 +22,7 @@ from .audio import InputError
 from .model import Encoder, MAEConfig, MaskedAutoencoder
 from .files import atomic_folder, check_replaceable, read_json, shown
 from .models import write_model, load_encoder, load_mae, MODEL_FILES
-from .checkpoints import newest_checkpoint
+from .checkpoints import list_checkpoints, newest_checkpoint, runs_by_age
 
 # %% ../nbs/11_sharing.ipynb #bc33d199
 def training_facts(
@@ -175,6 +175,17 @@ def from_pretrained(
 ) -> MaskedAutoencoder:  # in evaluation mode, on the CPU
     "Load a model from wherever it is. Raises `InputError` if there is none, or it is an encoder alone."
     return load_mae(find_model(name))
+
+# %% ../nbs/11_sharing.ipynb #bb5472da
+def default_model(
+    runs: str | Path = "runs",  # folder of runs
+) -> str:  # a name for `find_model`
+    "The newest run that has a checkpoint, or else the packaged model."
+    for run in reversed(runs_by_age(runs)):
+        if list_checkpoints(run / "checkpoints"):
+            return str(run)
+    packaged_folder()  # raises if there is none
+    return PACKAGED
 
 # %% ../nbs/11_sharing.ipynb #3bf7b8ad
 def share_encoder(
