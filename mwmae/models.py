@@ -22,7 +22,8 @@ from mwmae.files import (
 )
 
 # %% ../nbs/09_models.ipynb #49a82ba2
-MODEL_FILES = ("config.json", "model.safetensors", "README.md", "labels.json")  # the last for classifiers alone
+# the last for classifiers alone
+MODEL_FILES = ("config.json", "model.safetensors", "README.md", "labels.json")
 
 
 def save_model(
@@ -42,7 +43,9 @@ def write_model(
     "Write the two files of a model folder."
     save_config(model.config, folder / "config.json")
     prefix = "encoder." if isinstance(model, Encoder) else ""
-    tensors = {prefix + name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        tensors[prefix + name] = tensor.detach().to("cpu", dtype).contiguous()
     save_tensors(tensors, folder / "model.safetensors")
 
 # %% ../nbs/09_models.ipynb #4bf9b495
@@ -54,10 +57,12 @@ def check_shapes(
     found: dict,  # shape by name
     source: str | Path,  # where the tensors come from, for the message
 ):
-    "Raise `InputError` naming the first tensor whose shape is not the wanted one, or that only one side has."
+    "Raise `InputError` naming the first tensor whose shape differs, or that only one side has."
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
-            raise InputError(f"{source}: {name} has shape {found.get(name, 'none')}, expected {wanted.get(name, 'no such tensor')}")
+            raise InputError(
+                f"{source}: {name} has shape {found.get(name, 'none')}, "
+                f"expected {wanted.get(name, 'no such tensor')}")
 
 
 def _large_shapes(config, part):
@@ -72,11 +77,14 @@ def _large_shapes(config, part):
     shapes["decoder.predict.weight"] = (config.patch_values, width)
     windows = config.decoder_windows if config.multi_window else window_sizes(config.patches)
     heads = config.decoder_heads or len(windows)
-    biased = [window for window in windows if window != config.patches] if config.multi_window and config.rel_pos_bias else []
+    biased = []  # windows whose heads have a learned position bias
+    if config.multi_window and config.rel_pos_bias:
+        biased = [window for window in windows if window != config.patches]
     for block in range(depth):
-        shapes[f"decoder.blocks.{block}.attention.proj.weight"] = (width, heads * head_width(width, heads))
+        attention = f"decoder.blocks.{block}.attention"
+        shapes[f"{attention}.proj.weight"] = (width, heads * head_width(width, heads))
         for number, window in enumerate(biased):
-            shapes[f"decoder.blocks.{block}.attention.rel_pos.{number}"] = (2 * window - 1,)
+            shapes[f"{attention}.rel_pos.{number}"] = (2 * window - 1,)
     return shapes
 
 
@@ -86,7 +94,7 @@ def check_large(
     found: dict,  # shape by name
     source: str | Path,  # where the tensors come from, for the message
 ):
-    "Raise `InputError` unless the large tensors of a model of this config are all there, in their shapes."
+    "Raise `InputError` unless the large tensors of this config are all there, in their shapes."
     for part in parts:
         wanted = _large_shapes(config, part)
         check_shapes(wanted, {name: found[name] for name in wanted.keys() & found.keys()}, source)
@@ -96,21 +104,32 @@ def _read_weights(
     folder: str | Path,  # a model folder
     parts: Iterable[str],  # those of `PARTS` that are going to be built
 ) -> tuple:  # config, and tensor by name
-    "Config and weights of a model folder. Raises `InputError` if a model of this config would be larger than its weights."
+    """Config and weights of a model folder.
+
+    Raises `InputError` if a model of this config would be larger than its weights.
+    """
     folder = Path(folder)
     config = load_config(MAEConfig, folder / "config.json")
-    check_large(config, parts, {name: shape for name, (_, shape) in tensor_shapes(folder / "model.safetensors").items()}, folder)
+    header = tensor_shapes(folder / "model.safetensors")
+    check_large(config, parts, {name: shape for name, (_, shape) in header.items()}, folder)
     return config, load_tensors(folder / "model.safetensors")
 
 # %% ../nbs/09_models.ipynb #3373280b
 def load_mae(
     folder: str | Path,  # a model folder, or a checkpoint of a run
 ) -> MaskedAutoencoder:  # in evaluation mode, on the CPU
-    "Read a model folder. Raises `InputError` if it is no model folder, or its weights do not fit its config or are not finite."
+    """Read a model folder.
+
+    Raises `InputError` if it is no model folder, or its weights do not fit its config or are
+    not finite.
+    """
     if not Path(folder).is_dir():
-        raise InputError(f"{folder}: there is no such folder, expected one with config.json and model.safetensors")
+        raise InputError(
+            f"{folder}: there is no such folder, "
+            "expected one with config.json and model.safetensors")
     if not has_decoder(tensor_shapes(Path(folder) / "model.safetensors")):
-        raise InputError(f"{folder}: holds an encoder without a decoder, expected both; load_encoder reads it")
+        raise InputError(
+            f"{folder}: holds an encoder without a decoder, expected both; load_encoder reads it")
     config, tensors = _read_weights(folder, PARTS)
     model = MaskedAutoencoder(config)
     load_weights(model, tensors, folder)
@@ -129,13 +148,20 @@ def load_weights(
     tensors: dict,  # tensor by name
     source: str | Path,  # where they come from, for the message
 ):
-    "Put `tensors` into `model`. Raises `InputError` naming the first tensor that is missing, unknown, of another shape or too large a number for the model."
+    """Put `tensors` into `model`.
+
+    Raises `InputError` naming the first tensor that is missing, unknown, of another shape or
+    too large a number for the model.
+    """
     own = model.state_dict()
-    shapes = [{name: tuple(tensor.shape) for name, tensor in some.items()} for some in (own, tensors)]
-    check_shapes(*shapes, source)
+    wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    check_shapes(wanted, found, source)
     for name, tensor in tensors.items():
         if not tensor.to(own[name].dtype).isfinite().all():
-            raise InputError(f"{source}: {name} holds numbers that are not finite in {str(own[name].dtype)[6:]}")
+            raise InputError(
+                f"{source}: {name} holds numbers that are not finite in "
+                f"{str(own[name].dtype)[6:]}")
     model.load_state_dict(tensors)
 
 # %% ../nbs/09_models.ipynb #tmpalias
@@ -145,10 +171,18 @@ load_model = load_mae
 def load_encoder(
     folder: str | Path,  # a model folder, whole or with the encoder alone, or a checkpoint of a run
 ) -> Encoder:  # in evaluation mode, on the CPU
-    "Read the encoder of a model. Raises `InputError` if the folder has none, or its weights do not fit its config or are not finite."
+    """Read the encoder of a model.
+
+    Raises `InputError` if the folder has none, or its weights do not fit its config or are not
+    finite.
+    """
     config, tensors = _read_weights(folder, ("encoder",))
     encoder = Encoder(config)
-    load_weights(encoder, {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}, folder)
+    own = {}
+    for name, tensor in tensors.items():
+        if name.startswith("encoder."):
+            own[name.removeprefix("encoder.")] = tensor
+    load_weights(encoder, own, folder)
     return encoder.eval()
 
 # %% ../nbs/09_models.ipynb #fce8be53
@@ -164,7 +198,9 @@ def stretch_positions(
     return torch.cat([cls, rows.permute(2, 0, 1).flatten(0, 1)])  # (t' f, width)
 
 # %% ../nbs/09_models.ipynb #a9c52dc7
-ENCODER_SETTINGS = ("mels", "patch_frames", "patch_mels", "encoder_width", "encoder_depth", "encoder_heads", "cls_token")
+ENCODER_SETTINGS = (
+    "mels", "patch_frames", "patch_mels", "encoder_width", "encoder_depth", "encoder_heads",
+    "cls_token")
 
 
 def check_encoder(
@@ -183,16 +219,25 @@ def begin_with(
     model: MaskedAutoencoder,  # the model, changed in place
     folder: str | Path,  # a model folder or checkpoint, perhaps of another length
 ) -> list[str]:  # names of the decoder's tensors that did not fit and begin anew
-    "Take over the weights of another model. Raises `InputError` if its encoder is of another shape."
+    """Take over the weights of another model.
+
+    Raises `InputError` if its encoder is of another shape.
+    """
     old, tensors = _read_weights(folder, ("encoder",))
     check_encoder(old, model.config, folder)
     own = model.state_dict()
-    if (table := tensors.get("decoder.positions")) is not None and table.shape != (old.patches + old.cls_token, old.decoder_width):
-        raise InputError(f"{folder}: decoder.positions has shape {tuple(table.shape)}, expected {(old.patches + old.cls_token, old.decoder_width)}")
+    if (table := tensors.get("decoder.positions")) is not None:
+        wanted = {"decoder.positions": (old.patches + old.cls_token, old.decoder_width)}
+        check_shapes(wanted, {"decoder.positions": tuple(table.shape)}, folder)
     for name in {"encoder.positions", "decoder.positions"} & tensors.keys():
         if old.frames != model.config.frames:
-            tensors[name] = stretch_positions(tensors[name], old, model.config) if old.learned_positions else own[name]
-    anew = [name for name in own if name.startswith("decoder.") and getattr(tensors.get(name), "shape", None) != own[name].shape]
-    kept = {name: tensor for name, tensor in tensors.items() if name in own or name.startswith("encoder.")}
+            stretched = stretch_positions(tensors[name], old, model.config)
+            tensors[name] = stretched if old.learned_positions else own[name]
+    anew = []
+    for name in own:
+        fits = name in tensors and tensors[name].shape == own[name].shape
+        if name.startswith("decoder.") and not fits:
+            anew.append(name)
+    kept = {name: tensors[name] for name in tensors if name in own or name.startswith("encoder.")}
     load_weights(model, kept | {name: own[name] for name in anew}, folder)
     return anew
