@@ -6,7 +6,7 @@
 __all__ = ['mwmae_prepare', 'mwmae_pretrain', 'mwmae_embed', 'mwmae_finetune', 'mwmae_export', 'mwmae_convert', 'mwmae_hear',
            'mwmae_report', 'mwmae_analyze', 'mwmae_ablate', 'ablate']
 
-# %% ../nbs/43_commands.ipynb #bf7f62e0
+# %% ../nbs/43_commands.ipynb #061a4ad1
 import shutil
 import sys
 from pathlib import Path
