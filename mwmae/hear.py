@@ -28,7 +28,7 @@ from .files import atomic_file, load_config, one_line, shown, world_sentence
 from .sharing import find_model
 from .embed import EmbedConfig
 from .settings import model_name
-from .record import default_model
+from .sharing import default_model
 from .tasks import check_task, claim_path, read_task, Task
 from .task_sets import find_tasks, make_builtin_tasks, open_task
 from .encoders import embed_otherwise, open_hear_model

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'PROBED', 'open_log', 'read_log', 'show_losses', 'save_figures', 'Record', 'compare_settings',
-           'claimed_run', 'check_no_run', 'new_run', 'newest_run', 'default_model']
+           'claimed_run', 'check_no_run', 'new_run', 'newest_run']
 
 # %% ../nbs/20_record.ipynb #cb28c44f
 import contextlib
@@ -29,8 +29,8 @@ from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
     save_config, shown, world_sentence,
 )
-from .checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
-from .sharing import INSTALLED, PACKAGED, packaged_folder
+from .checkpoints import check_checkpoint, newest_checkpoint, runs_by_age
+from .sharing import INSTALLED
 from .settings import main_first, PretrainConfig
 
 # %% ../nbs/20_record.ipynb #a8d15cdd
@@ -342,22 +342,7 @@ def newest_run(
     runs: Path,  # folder of runs
 ) -> Path:  # the run that was begun last
     "The run that was begun last. Raises `InputError` if there is none."
-    found = _runs_by_age(runs)
+    found = runs_by_age(runs)
     if not found:
         raise InputError(f"{runs}: there is no run to resume; name one with --out")
     return found[-1]
-
-
-def _runs_by_age(runs):
-    "Run folders, the one begun last at the end."
-    return [path.parent for path in sorted(runs.glob("*/config.json"), key=lambda p: p.stat().st_mtime)]
-
-
-def default_model(
-    runs: str | Path = "runs",  # folder of runs
-) -> str:  # a name for `find_model`
-    "The model that is meant when none is named: the run begun last that has a checkpoint, or else the packaged model."
-    found = [run for run in _runs_by_age(Path(runs)) if list_checkpoints(run / "checkpoints")]
-    if not found:
-        packaged_folder()  # says so if there is none
-    return str(found[-1]) if found else PACKAGED

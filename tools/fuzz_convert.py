@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mwmae.audio import InputError
 from mwmae.convert import convert, flax_name
-from mwmae.models import load_encoder, load_model
+from mwmae.models import load_encoder, load_mae
 from mwmae.model import MAEConfig, MaskedAutoencoder
 
 LIMIT = 20  # seconds that one case may take
@@ -180,7 +180,7 @@ def case(
             if out.exists() or len(message) > 1000 or not any(name in message for name in ("checkpoint_1", "config.json", "encoder_heads")):
                 raise AssertionError(f"not a clear sentence: {message!r}") from None
             return kind, message.replace(folder, "")
-        weights = [*load_model(out).state_dict().values(), *load_encoder(out).state_dict().values()]
+        weights = [*load_mae(out).state_dict().values(), *load_encoder(out).state_dict().values()]
         assert all(tensor.isfinite().all() for tensor in weights), "weights that are not finite"
     return kind, ""
 
