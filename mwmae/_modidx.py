@@ -532,16 +532,8 @@ d = { 'settings': { 'branch': 'main',
                              'mwmae.model.masked_loss': ('model.html#masked_loss', 'mwmae/model.py'),
                              'mwmae.model.model_config': ('model.html#model_config', 'mwmae/model.py'),
                              'mwmae.model.model_cost': ('model.html#model_cost', 'mwmae/model.py'),
-<<<<<<< HEAD
                              'mwmae.model.show_reconstruction': ('model.html#show_reconstruction', 'mwmae/model.py')},
-            'mwmae.models': { 'mwmae.models._check_large': ('models.html#_check_large', 'mwmae/models.py'),
-                              'mwmae.models._check_shapes': ('models.html#_check_shapes', 'mwmae/models.py'),
-                              'mwmae.models._large_shapes': ('models.html#_large_shapes', 'mwmae/models.py'),
-=======
-                             'mwmae.model.show_reconstruction': ('model.html#show_reconstruction', 'mwmae/model.py'),
-                             'mwmae.model.with_cls': ('model.html#with_cls', 'mwmae/model.py')},
             'mwmae.models': { 'mwmae.models._large_shapes': ('models.html#_large_shapes', 'mwmae/models.py'),
->>>>>>> h2/g2
                               'mwmae.models._read_weights': ('models.html#_read_weights', 'mwmae/models.py'),
                               'mwmae.models.begin_with': ('models.html#begin_with', 'mwmae/models.py'),
                               'mwmae.models.check_encoder': ('models.html#check_encoder', 'mwmae/models.py'),

@@ -440,5 +440,5 @@ def named_sounds(
                 name = name or sound.name
             else:
                 taken[listed_name(name)] = sound.path
-            sounds.append(sound._replace(name=name, problem=problem))
+            sounds.append(sound.changed(name=name, problem=problem))
     return sounds

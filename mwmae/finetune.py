@@ -379,7 +379,7 @@ def _open_examples(config, embedder):
 
 def _checking_sounds(config, sounds):
     "The sounds of `--valid`. Raises `InputError` if one of them is learnt from."
-    place = lambda item: (os.path.realpath(item.sound.path), item.sound.offset, item.sound.row)
+    place = lambda item: item.sound.place()
     known, checks = set(map(place, sounds)), labelled_sounds(config.valid)
     for item in checks:
         if place(item) in known:

@@ -28,14 +28,13 @@ from .patches import patchify
 from .attention import attention_probabilities
 from .model import MAEConfig, MaskedAutoencoder
 from .files import tensor_shapes
-from .models import has_decoder, load_encoder, load_mae
+from .models import has_decoder, load_encoder, load_model
 from .sharing import find_model
 from .sources import list_sounds, open_bytes
 from .recordings import describe_clip
 from .store import prepare_samples
 from .crops import CropDataset, SpectrogramStore
 
-<<<<<<< HEAD
 # %% ../nbs/33_heads.ipynb #3d54073d
 class Head(NamedTuple):
     "One attention head of an encoder or decoder."
@@ -43,21 +42,6 @@ class Head(NamedTuple):
     head: int  # within its block, from 1 on
     window: int | None  # patches that it sees at a time; None for plain attention
     name: str  # such as 'window 10', unique within the block
-=======
-# %% ../nbs/33_heads.ipynb #79913923
-def open_model(
-    folder: str | Path,  # a model folder, a checkpoint, or the folder of a run
-) -> MaskedAutoencoder:  # in evaluation mode; its decoder is None where the folder holds an encoder alone
-    "Read a model to analyse. Raises `InputError` if there is none in `folder`, or if it holds NaN or infinity."
-    folder = find_model(folder)
-    if has_decoder(tensor_shapes(folder / "model.safetensors")):
-        return load_mae(folder)
-    encoder = load_encoder(folder)
-    with torch.device("meta"):
-        model = MaskedAutoencoder(encoder.config).eval()
-    model.encoder, model.decoder = encoder, None
-    return model
->>>>>>> h2/g2
 
     def __str__(self):
         return f"block {self.block}, {self.name}"

@@ -102,7 +102,7 @@ def labelled_sounds(
     for sound, label in pairs:
         problem = sound.problem or _label_problem(label)
         if problem:
-            labelled.append(Labelled(sound._replace(problem=problem), ""))
+            labelled.append(Labelled(sound.changed(problem=problem), ""))
         else:
             labelled.append(Labelled(sound, label))
     return labelled
