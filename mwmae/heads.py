@@ -28,7 +28,7 @@ from .patches import patchify
 from .attention import attention_probabilities
 from .model import MAEConfig, MaskedAutoencoder
 from .files import tensor_shapes
-from .models import has_decoder, load_encoder, load_model
+from .models import has_decoder, load_encoder, load_mae
 from .sharing import find_model
 from .sources import list_sounds, open_bytes
 from .recordings import describe_clip
@@ -360,7 +360,7 @@ def open_model(
     "Read a model to analyse. Raises `InputError` if there is none, or if it holds NaN."
     folder = find_model(folder)
     if has_decoder(tensor_shapes(folder / "model.safetensors")):
-        return load_model(folder)
+        return load_mae(folder)
     encoder = load_encoder(folder)
     with torch.device("meta"):
         model = MaskedAutoencoder(encoder.config).eval()
