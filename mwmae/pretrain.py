@@ -406,7 +406,7 @@ def begin_run(
     if "probe" in given:
         probe_sounds(given["probe"])  # refuses what cannot be used before hours of preparing
     runs = Path(out).parent if out else Path("runs")
-    corpus = open_data(given.get("data", "builtin"), runs / "stores", "from_files" in given)
+    corpus = open_data(given.get("data", "builtin"), runs / "stores", given.get("from_files", False))
     clips = len(training_share(split_held_out(corpus)[0], given.get("share", 1.0)))
     config = machine_settings(processes().device.type, clips, **given)
     return Path(out or main_first(lambda: str(new_run(runs, config.model)))), config, corpus
