@@ -31,7 +31,7 @@ from .sounds import synth_clip
 from .files import FolderClaim, load_config, shown
 from .sharing import find_model
 from .recordings import analyse_all
-from .store import prepare, prepare_samples, Prepared
+from .store import prepare, prepare_samples
 from .crops import ClipIndex, SoundFiles, SpectrogramStore
 
 # %% ../nbs/19_settings.ipynb #2ac014a2
@@ -124,7 +124,7 @@ def _check_ranges(config):
     if not 0 < config.beta2 < 1:
         raise InputError(f"--beta2 is {config.beta2}, expected a number between 0 and 1")
 
-# %% ../nbs/19_settings.ipynb #5b6c8b26
+# %% ../nbs/19_settings.ipynb #a35070b5
 def _check_names(config):
     "Raises `InputError` for an empty name or an unknown choice."
     for name in ("data", "model", "init", "probe"):
@@ -139,7 +139,7 @@ def _check_names(config):
         raise InputError(f"--tracker {config.tracker}: the package is not installed; "
                          f"pip install {config.tracker}")
 
-# %% ../nbs/19_settings.ipynb #5e791f93
+# %% ../nbs/19_settings.ipynb #aa1646d2
 def _check_settings(config):
     "Raises `InputError` naming the first setting that cannot be."
     _check_ranges(config)
@@ -148,7 +148,7 @@ def _check_settings(config):
         raise InputError("--from_files goes with --data FOLDER; the built-in corpus has no files")
     config.model_config()  # the model has checks of its own
 
-# %% ../nbs/19_settings.ipynb #7cc84c4c
+# %% ../nbs/19_settings.ipynb #42c14c76
 def window_list(
     text: str,  # such as '2,5,10,250'
 ) -> list[int]:  # one window for each head
@@ -159,7 +159,7 @@ def window_list(
         raise InputError(f"--windows is {text!r}, expected numbers with commas between, "
                          "such as 2,5,10,25,50,125,250,250") from None
 
-# %% ../nbs/19_settings.ipynb #94be6304
+# %% ../nbs/19_settings.ipynb #d03f9f3f
 def model_name(
     config: MAEConfig,  # shape of a model
 ) -> str | None:  # a name of `list_models`; None if no model has this shape
@@ -196,7 +196,7 @@ def _fill_builtin(folder, clips):
                       dynamic_ncols=True, disable=None)
         prepare_samples(sounds, folder)
 
-# %% ../nbs/19_settings.ipynb #2467eafa
+# %% ../nbs/19_settings.ipynb #30272407
 def _make_builtin(folder, clips=_BUILTIN_CLIPS):
     "Make the store of the built-in corpus, unless it is there; wait for another that makes it."
     with _turn(folder.parent):
@@ -244,7 +244,7 @@ def main_first(
         sys.exit(2)
     return told[0]
 
-# %% ../nbs/19_settings.ipynb #406c3b47
+# %% ../nbs/19_settings.ipynb #405853cb
 def open_data(
     data: str,  # folder of sounds, spectrogram store, or 'builtin'
     stores: Path,  # folder for the stores that are made
@@ -292,7 +292,7 @@ def has_bfloat16(
         return any(supported.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return device == "cuda" and torch.cuda.is_bf16_supported()
 
-# %% ../nbs/19_settings.ipynb #c7b90077
+# %% ../nbs/19_settings.ipynb #236895dd
 def _machine_size(device, clips):
     "Model, batch, epochs and loader processes for a machine and a number of clips."
     if device == "cpu":
