@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'PROBED', 'read_log', 'show_losses', 'Record', 'describe_run', 'claimed_run', 'check_no_run',
-           'compare_settings', 'check_state', 'new_run', 'newest_run', 'default_model']
+           'compare_settings', 'check_state', 'new_run', 'newest_run']
 
 # %% ../nbs/20_record.ipynb #cb28c44f
 import contextlib
@@ -28,8 +28,10 @@ from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
     save_config, shown, world_sentence,
 )
-from .checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
-from .sharing import INSTALLED, PACKAGED, packaged_folder
+from mwmae.checkpoints import (
+    check_checkpoint, list_checkpoints, newest_checkpoint, runs_by_age,
+)
+from .sharing import INSTALLED
 from .settings import main_first, PretrainConfig
 
 # %% ../nbs/20_record.ipynb #a8d15cdd
@@ -395,23 +397,7 @@ def newest_run(
     runs: Path,  # folder of runs
 ) -> Path:  # the run that began last
     "The run that began last. Raises `InputError` if there is none."
-    found = _runs_by_age(runs)
+    found = runs_by_age(runs)
     if not found:
         raise InputError(f"{runs}: there is no run to resume; name one with --out")
     return found[-1]
-
-
-def _runs_by_age(runs):
-    "Run folders, the newest at the end."
-    settings = sorted(runs.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
-    return [path.parent for path in settings]
-
-
-def default_model(
-    runs: str | Path = "runs",  # folder of runs
-) -> str:  # a name for `find_model`
-    "The newest run that has a checkpoint, or else the packaged model."
-    found = [run for run in _runs_by_age(Path(runs)) if list_checkpoints(run / "checkpoints")]
-    if not found:
-        packaged_folder()  # raises an error if there is none
-    return str(found[-1]) if found else PACKAGED
