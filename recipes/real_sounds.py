@@ -585,7 +585,7 @@ def fifty_clips(
                 for file in np.random.default_rng(0).permutation(others)[:most]:
                     _copy(folder / "16000" / asked / file, place / "others" / label)
             begin = time.perf_counter()
-            printed = run_typed("finetune", typed, place, _packaged(out))
+            printed = run_typed(typed, place, _packaged(out))
             found["seconds"].append(round(time.perf_counter() - begin, 1))
             answers = pd.read_csv(place / "kinds" / "held_out.csv")
             found["right"].append(float((answers.label == answers.answer).mean()))
@@ -595,14 +595,13 @@ def fifty_clips(
 
 
 def run_typed(
-    module: str,  # module of the library that has the command
     typed: str,  # the command as one would type it
     folder: Path,  # where it is typed
     further: tuple = (),  # further options
 ) -> str:  # what it printed
     "Run a command of this library, that of this Python. Raises `InputError` with what it said if it fails."
     name, *options = typed.split()
-    code = f"from mwmae.commands import run_at_command_line; from mwmae.{module} import {name}; run_at_command_line({name}.__wrapped__)"
+    code = f"from mwmae.commands import run_at_command_line, {name}; run_at_command_line({name}.__wrapped__)"
     done = subprocess.run([sys.executable, "-c", code, *options, *further], cwd=folder, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise InputError(f"{typed}: ended with status {done.returncode}")
