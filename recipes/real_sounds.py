@@ -731,7 +731,7 @@ def ablate(
             place.symlink_to(next(path for path in find_tasks(corpora / "tasks") if open_task(path).name == task).resolve())
     for table in TABLES:
         typed = f"mwmae_ablate {table} --budget tiny --data pool.csv --tasks small_tasks --epochs {epochs} --seeds 5"
-        print(f"$ {typed}\n{run_typed('ablations', typed, out)}")
+        print(f"$ {typed}\n{run_typed(typed, out)}")
         for ending in ("txt", "csv"):
             shutil.copy(out / "ablations" / f"table-{table}.{ending}", results / f"table-{table}.{ending}")
 
