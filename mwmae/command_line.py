@@ -12,7 +12,7 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from functools import wraps
-from inspect import signature
+from inspect import signature, unwrap
 from pathlib import Path
 from types import FunctionType
 from typing import NamedTuple
@@ -199,6 +199,7 @@ def run_at_command_line(
     func,  # the function; the comments of its parameters are the help
 ):
     "Call `func` with what was typed. Any error in it is one line and an exit status."
+    func = unwrap(func)  # of what `command` returned
     with readable_errors():
         return func(**read_options(func, sys.argv[1:]))
 
