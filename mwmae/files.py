@@ -107,14 +107,24 @@ def check_replaceable(
             raise InputError(f"{folder}: holds {entry.name}, which writing it would delete")
 
 # %% ../nbs/08_files.ipynb #9bd0a1a7
-def _put_back(path):
-    "Give a folder its name again, if a process was killed after it had moved the folder aside."
-    aside = re.sub(r"\d+\.tmp$", "*.old", _temporary(path).name)
-    for old in path.parent.glob(aside):
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(old, path)
+def _is_running(pid):
+    "Whether this machine has a process of this number."
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
+
+# %% ../nbs/08_files.ipynb #6fc1dc41
+def _tidy(path):
+    "Put back or delete what processes that were killed have left of a folder."
+    for left in path.parent.glob(re.sub(r"\d+\.tmp$", "[0-9]*", _temporary(path).name)):
+        if left.suffix == ".old" and not path.exists():
+            os.replace(left, path)
+        elif not _is_running(int(left.name.split(".")[2])):
+            shutil.rmtree(left, ignore_errors=True)
 
 # %% ../nbs/08_files.ipynb #b11f3fb7
 @contextmanager
@@ -124,7 +134,7 @@ def atomic_folder(
 ):  # yields the temporary folder to fill
     "Like `atomic_file`, for a folder. Raises `InputError` if it would delete other files."
     path = Path(path)
-    _put_back(path)
+    _tidy(path)
     check_replaceable(path, replaces)
     temporary, replaced = _temporary(path), _temporary(path).with_suffix(".old")
     with errors_named(path):
