@@ -29,8 +29,8 @@ PAGE_LIMIT = 2_000_000  # bytes of one page with its pictures and sounds, withou
 SEARCHES = {  # what a reader types, and the page that must come first
     "window_sizes": "attention.html", "MultiWindowAttention": "attention.html", "random_masking": "masking.html",
     "read_audio": "audio.html", "patchify": "patches.html", "create_model": "model.html", "load_model": "embed.html",
-    "mwmae_prepare": "corpus.html", "mwmae_pretrain": "pretrain.html", "mwmae_hear": "probe.html",
-    "interval": "probe.html", "pwcca": "analysis.html",
+    "mwmae_prepare": "commands.html", "mwmae_pretrain": "commands.html", "mwmae_hear": "commands.html",
+    "interval": "hear.html", "pwcca": "similarity.html",
 }
 
 LOOK = r"""async () => {

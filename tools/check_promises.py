@@ -97,7 +97,7 @@ FORBIDDEN = {
 }
 METHODS = {"extractall", "extract"}  # of archives: only what unpacks regular files by its own check may write
 ALLOWED = {
-    "importlib.import_module": ("_import_model", "a HEAR module is code that the user names"),
+    "importlib.import_module": ("_import_hear_module", "a HEAR module is code that the user names"),
     "pickle.Unpickler": ("_PlainUnpickler", "the reader of the kit's label lists, whose find_class only raises"),
 }
 

@@ -37,14 +37,17 @@ SHOWN = {
 
 
 def _parameters(name):
-    "Parameters of a command: name, type and whether it is positional."
+    "What a command takes, as its parser has it: name, type and whether it is positional."
     import importlib
 
+    from mwmae.command_line import command_parser
+
     module, function = entry_points()[name]
-    for parameter in inspect.signature(getattr(importlib.import_module(module), function)).parameters.values():
-        kind = getattr(parameter.annotation, "type", parameter.annotation)  # fastcore's Param has its type inside
-        optional = parameter.default is not parameter.empty and getattr(parameter.annotation, "opt", True) is not False
-        yield parameter.name, kind if kind in (int, float, str, bool) else str, not optional
+    parser, names = command_parser(inspect.unwrap(getattr(importlib.import_module(module), function)))
+    for action in parser._actions:
+        if action.dest in names:
+            kind = bool if action.nargs == 0 else action.type
+            yield action.dest, kind if kind in (int, float, bool) else str, not action.option_strings
 
 
 def _line(name, given, positional):
