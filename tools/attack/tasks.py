@@ -180,6 +180,7 @@ def ready(name, change):
         path.write_bytes(change(path.read_bytes()))
         if name.endswith(".pkl"):
             shutil.rmtree(target / "train")  # else labels are read from the split's own file
+            path.with_suffix(".json").unlink()  # or from ours beside the pickle
 
     return step
 
