@@ -76,7 +76,7 @@ def errors_named(
 @contextmanager
 def atomic_file(
     path: str | Path,  # the file to write or replace
-    flush: bool = True,  # wait until it is on the disk: safe against loss of power, some milliseconds slower
+    flush: bool = True,  # wait for the disk: safe against loss of power, milliseconds slower
 ):  # yields the temporary path to write to
     "Write a file that appears under its name only when the block has ended without an error."
     path = Path(path)
