@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from .audio import InputError
-from .model import show_reconstruction
+from .masking import show_reconstruction
 from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
     save_config, shown, world_sentence,
