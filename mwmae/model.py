@@ -206,11 +206,11 @@ def predicts(self: MAEConfig) -> Target:
 # %% ../nbs/05_model.ipynb #4abf0a14
 def _new_blocks(config, part, heads):
     "The blocks of the encoder or the decoder."
-    width, depth = getattr(config, f"{part}_width"), getattr(config, f"{part}_depth")
-    attention, feed_forward = ATTENTION[config.attention_of(part)], FEED_FORWARD[config.feed_forward]
-    blocks = nn.ModuleList()
-    for _ in range(depth):
-        blocks.append(Block(width, attention(width, heads, config), feed_forward))
+    width, blocks = getattr(config, f"{part}_width"), nn.ModuleList()
+    attention = ATTENTION[config.attention_of(part)]
+    for _ in range(getattr(config, f"{part}_depth")):
+        layer = attention(width, heads, config)
+        blocks.append(Block(width, layer, FEED_FORWARD[config.feed_forward]))
     return blocks
 
 # %% ../nbs/05_model.ipynb #33d7450e
@@ -223,8 +223,8 @@ class Encoder(nn.Module):
     ):
         super().__init__()
         self.config = config
-        width, self.extra = config.encoder_width, int(config.cls_token)  # tokens before the patches
-        self.position = POSITIONS[config.positions]
+        width, self.position = config.encoder_width, POSITIONS[config.positions]
+        self.extra = int(config.cls_token)  # tokens before those of the patches
         self.patch_embed = PatchEmbed(config.patch_size, width)
         table = position_table(self.position, config.grid, width, "encoder", self.extra)
         self.positions = nn.Parameter(table, config.learned_positions)
@@ -283,8 +283,8 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.config = config
-        width, self.extra = config.decoder_width, int(config.cls_token)  # tokens before the patches
-        self.position = POSITIONS[config.positions]
+        width, self.position = config.decoder_width, POSITIONS[config.positions]
+        self.extra = int(config.cls_token)  # tokens before those of the patches
         self.embed = lecun_linear(config.encoder_width, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         table = position_table(self.position, config.grid, width, "decoder", self.extra)
