@@ -44,7 +44,7 @@ def _flush_output():
 # %% ../nbs/42_command_line.ipynb #22df891f
 def _end(status, sentence):
     "Exit with one line on standard error."
-    from mwmae.files import one_line
+    from mwmae.recordings import one_line
     with suppress(OSError, ValueError):
         name = Path(sys.argv[0]).stem
         print(f"{name}: {one_line(sentence)}", file=sys.stderr, flush=True)
@@ -58,7 +58,7 @@ def _end(status, sentence):
 def _foreseen(error):
     "Exit status and sentence of an error; the sentence is empty for a bug of this library."
     from mwmae.audio import InputError
-    from mwmae.files import world_sentence
+    from mwmae.recordings import world_sentence
     if isinstance(error, InputError):
         return 2, str(error)
     return 3, world_sentence(error)

@@ -20,7 +20,6 @@ import sys
 import types
 import typing
 import zlib
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, suppress
 from inspect import formatannotation
 from pathlib import Path
@@ -448,32 +447,3 @@ def remove_leftovers(
     "Delete the half-written files of killed processes in a folder that you have claimed."
     for left in Path(folder).glob(".*.[0-9]*.tmp"):
         _remove(left)
-
-# %% ../nbs/08_files.ipynb #2f178905
-_DEAD_WORKER = re.compile(r"DataLoader worker.*(killed by signal|exited unexpectedly)", re.S)
-_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|not enough memory", re.I)
-
-
-def world_sentence(
-    error: BaseException,  # what was raised
-) -> str:  # one line; empty if it is a mistake of ours
-    "What the machine could not do, if that is what an error is about."
-    if isinstance(error, OSError):
-        reason = (error.strerror or str(error)).strip().lower()
-        return f"{error.filename}: {reason}" if error.filename is not None else reason
-    text = " ".join(str(error).split())
-    if isinstance(error, BrokenProcessPool) or _DEAD_WORKER.search(text):
-        return "a worker process was killed, perhaps for lack of memory; the same command continues"
-    no_memory = isinstance(error, RuntimeError) and _NO_MEMORY.search(text)
-    if isinstance(error, MemoryError) or no_memory:
-        return f"not enough memory ({text[:200] or 'the system gave none'})"
-    return ""
-
-# %% ../nbs/08_files.ipynb #5f4b07c8
-def one_line(
-    sentence: str,  # what to say; names in it may come from anywhere
-    most: int = 1000,  # characters
-) -> str:  # one line that can be printed
-    "A sentence as one line: control characters spelt out, the middle of a very long one left out."
-    line = "".join(s if s.isprintable() else repr(s)[1:-1] for s in " ".join(sentence.split()))
-    return line if len(line) <= most else f"{line[: most // 2]} … {line[-(most // 2) :]}"
