@@ -151,8 +151,8 @@ class MultiHeadAttention(nn.Module):
         qkv = self.qkv(x)
         if rotate is None:
             return qkv
-        by_head = qkv.unflatten(2, (3 * self.heads, -1))  # (b, n, 3h, d)
-        qk, v = by_head.split([2 * self.heads, self.heads], dim=2)
+        qkv = qkv.unflatten(2, (3 * self.heads, -1))  # (b, n, 3h, d)
+        qk, v = qkv.split([2 * self.heads, self.heads], dim=2)
         return torch.cat([rotate(qk).to(v.dtype), v], dim=2).flatten(2)
 
     def mix(
@@ -171,8 +171,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip."
         q, k, v = split_heads(self.project(x, rotate), self.heads)  # (b, h, n, d) each
-        mixed = self.mix(q, k, v)  # (b, h, n, d)
-        return self.proj(join_heads(mixed))  # (b, n, width)
+        return self.proj(join_heads(self.mix(q, k, v)))  # (b, n, width)
 
 # %% ../nbs/03_attention.ipynb #426a6ab5
 def _relative_bias(
