@@ -175,7 +175,7 @@ class MultiWindowAttention(MultiHeadAttention):
         super().__init__(width, heads=len(windows))
         self.windows = list(windows)
         self.n = n or max(windows)
-        windowed = [w for w in windows if rel_pos_bias and w != self.n]
+        windowed = [w for w in windows if w != self.n] if rel_pos_bias else []
         self.rel_pos = nn.ParameterList(_bias_table(w) for w in windowed)
 
     def biases(
