@@ -19,9 +19,10 @@ import pandas as pd
 from scipy import stats
 
 from .audio import InputError
-from .files import one_line, read_json, shown
+from .files import read_json, shown
 from .sharing import INSTALLED
 from .sources import walk_files
+from .recordings import one_line
 from .task_sets import known_task, KNOWN_TASKS
 from .probe import check_label, GRIDS
 from .hear import check_result, interval, load_result, TaskResult

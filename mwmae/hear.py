@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .model import MAEConfig
-from .files import atomic_file, load_config, one_line, shown, world_sentence
+from .files import atomic_file, load_config, shown
 from .sharing import find_model
+from .recordings import one_line, world_sentence
 from .embed import EmbedConfig
 from .settings import model_name
 from .sharing import default_model

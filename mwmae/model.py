@@ -223,8 +223,8 @@ class Encoder(nn.Module):
     ):
         super().__init__()
         self.config = config
-        width, self.extra = config.encoder_width, int(config.cls_token)  # tokens before the patches
-        self.position = POSITIONS[config.positions]
+        width, self.position = config.encoder_width, POSITIONS[config.positions]
+        self.extra = int(config.cls_token)  # tokens before those of the patches
         self.patch_embed = PatchEmbed(config.patch_size, width)
         # (n, width), or (1 + n, width) with a class token
         table = position_table(self.position, config.grid, width, "encoder", self.extra)
@@ -284,8 +284,8 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.config = config
-        width, self.extra = config.decoder_width, int(config.cls_token)  # tokens before the patches
-        self.position = POSITIONS[config.positions]
+        width, self.position = config.decoder_width, POSITIONS[config.positions]
+        self.extra = int(config.cls_token)  # tokens before those of the patches
         self.embed = lecun_linear(config.encoder_width, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         table = position_table(self.position, config.grid, width, "decoder", self.extra)

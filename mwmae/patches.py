@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['POSITIONS', 'grid_size', 'show_patches', 'patchify', 'unpatchify', 'PatchEmbed', 'sincos_1d', 'sincos_2d', 'Position',
-           'SinCos', 'find_part', 'position_table', 'rotation']
+           'SinCos', 'find_part']
 
 # %% ../nbs/01_patches.ipynb #86396818
 from collections.abc import Callable

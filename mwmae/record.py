@@ -25,12 +25,13 @@ from .audio import InputError
 from .masking import show_reconstruction
 from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
-    remove_leftovers, save_config, shown, world_sentence,
+    remove_leftovers, save_config, shown,
 )
 from mwmae.checkpoints import (
     check_checkpoint, list_checkpoints, newest_checkpoint, runs_by_age,
 )
 from .sharing import INSTALLED
+from .recordings import world_sentence
 from .settings import main_first, PretrainConfig
 
 # %% ../nbs/20_record.ipynb #a8d15cdd

@@ -7,6 +7,7 @@ __all__ = ['shared_log_mel', 'analyse_all']
 
 # %% ../nbs/13_recordings.ipynb #b766eee8
 import os
+import re
 import signal
 import threading
 from collections import deque
@@ -279,8 +280,8 @@ def _end_with(parent):
     os._exit(1)
 
 # %% ../nbs/13_recordings.ipynb #f5346c75
-def _begin_worker(parent):  # its number; a worker that asks after the parent's death learns another
-    "Prepare a process of the pool."
+def _begin_worker(parent):
+    "Prepare a process of the pool. The parent's number is given: it may have ended already."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -400,3 +401,32 @@ def check_work(
     if not 0 <= (workers or 0) <= _MOST_WORKERS:
         expected = f"1 to {_MOST_WORKERS:,}, or 0 for all cores"
         raise InputError(f"workers is {workers}, expected {expected}")
+
+# %% ../nbs/13_recordings.ipynb #2f178905
+_DEAD_WORKER = re.compile(r"DataLoader worker.*(killed by signal|exited unexpectedly)", re.S)
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|not enough memory", re.I)
+
+
+def world_sentence(
+    error: BaseException,  # what was raised
+) -> str:  # one line; empty if it is a mistake of ours
+    "What the machine could not do, if that is what an error is about."
+    if isinstance(error, OSError):
+        reason = (error.strerror or str(error)).strip().lower()
+        return f"{error.filename}: {reason}" if error.filename is not None else reason
+    text = " ".join(str(error).split())
+    if isinstance(error, BrokenProcessPool) or _DEAD_WORKER.search(text):
+        return "a worker process was killed, perhaps for lack of memory; the same command continues"
+    no_memory = isinstance(error, RuntimeError) and _NO_MEMORY.search(text)
+    if isinstance(error, MemoryError) or no_memory:
+        return f"not enough memory ({text[:200] or 'the system gave none'})"
+    return ""
+
+# %% ../nbs/13_recordings.ipynb #5f4b07c8
+def one_line(
+    sentence: str,  # what to say; names in it may come from anywhere
+    most: int = 1000,  # characters
+) -> str:  # one line that can be printed
+    "A sentence as one line: control characters spelt out, the middle of a very long one left out."
+    line = "".join(s if s.isprintable() else repr(s)[1:-1] for s in " ".join(sentence.split()))
+    return line if len(line) <= most else f"{line[: most // 2]} … {line[-(most // 2) :]}"
