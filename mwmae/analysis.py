@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from .audio import InputError
 from .masking import visible_count
 from .model import MaskedAutoencoder
-from .files import atomic_file, FolderClaim
+from .files import atomic_file, FolderClaim, remove_leftovers
 from .sharing import INSTALLED, markdown_text
 from .crops import CropDataset
 from mwmae.heads import (
@@ -324,6 +324,7 @@ def analyse(
     with tempfile.TemporaryDirectory() as scratch:
         crops = open_crops(data, config, clips, scratch, seed)
         with FolderClaim(out):
+            remove_leftovers(report.folder / "figures")
             _write_attention(report, models, crops, shown[0], **chosen)
             _write_similarity(report, models, crops, tokens, variance)
             if whole:

@@ -332,7 +332,7 @@ def _rows_before(out, run, size):
 def _prepare_folder(out, parts, sounds, run):
     "Remove what a killed process left half-written, and write down the settings."
     inner = {os.path.dirname(sound.name) for sound in sounds if not sound.problem}
-    for place in {parts, out, *(parts / name for name in inner)}:
+    for place in {parts, *(parts / name for name in inner)}:
         remove_leftovers(place)
     save_config(run, out / "embedding.json")
 

@@ -24,7 +24,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as tracing
 
 from .audio import InputError, LogMelSpectrogram
-from .files import atomic_file, check_file
+from .files import atomic_file, check_file, remove_leftovers_of
 from .sharing import share_encoder
 from .embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, SHORTEST
 from . import __version__
@@ -172,6 +172,13 @@ def _without_warnings():
         logging.disable(before)
 
 # %% ../nbs/40_export.ipynb #72e428e2
+def _write(content, path):
+    "Write bytes, whole or not at all, in place of what a killed process left of the file."
+    remove_leftovers_of(path)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def export_program(
     model: EmbeddingModel,  # the model
     path: str | Path,  # the file to write, usually with the suffix .pt2
@@ -181,8 +188,7 @@ def export_program(
     with _without_warnings():
         facts = {"mwmae.json": _export_facts(model)}
         torch.export.save(program, content, extra_files=facts)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    _write(content.getbuffer(), path)
 
 # %% ../nbs/40_export.ipynb #8706fe41
 def _need_onnx():  # the packages onnx and onnxruntime
@@ -235,8 +241,7 @@ def export_onnx(
     _forget_origins(message)
     _name_sizes(message.graph)
     onnx.helper.set_model_props(message, {"mwmae": _export_facts(model)})
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(message.SerializeToString())
+    _write(message.SerializeToString(), path)
 
 # %% ../nbs/40_export.ipynb #190d3ce9
 def run_exported(

@@ -26,7 +26,7 @@ from .audio import InputError
 from .model import show_reconstruction
 from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
-    save_config, shown, world_sentence,
+    remove_leftovers, save_config, shown, world_sentence,
 )
 from mwmae.checkpoints import (
     check_checkpoint, list_checkpoints, newest_checkpoint, runs_by_age,
@@ -308,6 +308,7 @@ def _take_folder(held, folder, config, resume):
     if resume:
         load_config(PretrainConfig, folder / "config.json")  # claiming would make a missing folder
         held.enter_context(FolderClaim(folder))
+        remove_leftovers(folder / "figures")
         compare_settings(load_config(PretrainConfig, folder / "config.json"), config, folder)
         return
     made = not folder.exists()

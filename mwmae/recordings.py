@@ -281,17 +281,22 @@ def _end_with(parent):
     os._exit(1)
 
 # %% ../nbs/13_recordings.ipynb #f5346c75
-def _begin_worker():
+def _begin_worker(parent):  # its number; a worker that asks after the parent's death learns another
     "Prepare a process of the pool."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _pool(workers):
+    "Processes that end with this one, however it ends."
+    return ProcessPoolExecutor(workers, initializer=_begin_worker, initargs=(os.getpid(),))
 
 # %% ../nbs/13_recordings.ipynb #56530128
 def _analyse_apart(batch, work, stand_in):
     "Analyse a batch in a process of its own; if that crashes, halve it until the culprit is alone."
     try:
-        with ProcessPoolExecutor(1, initializer=_begin_worker) as pool:
+        with _pool(1) as pool:
             return pool.submit(work, batch).result()
     except BrokenProcessPool:
         if len(batch) > 1:
@@ -334,7 +339,7 @@ def analyse_all(
         return
     ended, pending = False, deque()
     while not ended:
-        pool = ProcessPoolExecutor(workers, initializer=_begin_worker)
+        pool = _pool(workers)
         try:
             while True:
                 for batch in islice(batches, 3 * workers - len(pending)):

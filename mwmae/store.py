@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from .audio import InputError, SAMPLE_RATE
 from mwmae.files import (
-    check_file, errors_named, FolderClaim, load_config, remove_leftovers,
+    check_file, errors_named, FolderClaim, load_config,
     save_config, shown,
 )
 from mwmae.recordings import (
@@ -231,7 +231,6 @@ class _StoreWriter:
     def _open(self, settings):
         "Read the state of the store and check its arrays, or begin a new one."
         _check_is_store(self.folder)  # another run may have begun a store before we had the lock
-        remove_leftovers(self.folder)
         if not (self.folder / "store.json").exists():
             save_config(settings, self.folder / "store.json")
         self.state = state = read_state(self.folder, settings)

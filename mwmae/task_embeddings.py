@@ -382,8 +382,8 @@ def _prepare(folder, task, origin):
     mark = _mark(folder)
     if mark is not None and not _is_of(mark, origin):
         _remove_embeddings(folder)
-    for place in (folder, *(folder / split for split in task.splits)):
-        remove_leftovers(place)
+    for split in task.splits:
+        remove_leftovers(folder / split)
     (folder / ".done.embeddings").unlink(missing_ok=True)
     _write_json(folder / "made_from.json", origin, indent=1)
     for name in (*_COPIES, *(f"{split}.json" for split in task.splits)):
