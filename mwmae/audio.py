@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'HOP', 'play', 'InputError', 'LogMelSpectrogram', 'show_spectrogram', 'invert_log_mel', 'standardise',
-           'BrokenSound', 'open_sound', 'is_truncated', 'SoundInfo', 'sound_info', 'resampling_ratio', 'read_audio']
+           'BrokenSound', 'sound_info', 'read_audio']
 
 # %% ../nbs/00_audio.ipynb #58ee451a
 import errno
