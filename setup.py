@@ -9,7 +9,7 @@ config.read("settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
 
 STATUSES = {"1": "1 - Planning", "2": "2 - Pre-Alpha", "3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
-PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+OLDEST, NEWEST = (int(settings[name].split(".")[1]) for name in ("min_python", "newest_python"))
 EXTRAS = {name: settings[f"{name}_requirements"].split() for name in ("parquet", "convert", "onnx")}
 
 setup(
@@ -28,7 +28,7 @@ setup(
         f"Development Status :: {STATUSES[settings['status']]}",
         f"Intended Audience :: {settings['audience']}",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",
-        *(f"Programming Language :: Python :: {v}" for v in PYTHONS[PYTHONS.index(settings["min_python"]):]),
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(OLDEST, NEWEST + 1)),
     ],
     packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),
     include_package_data=True,

@@ -1,6 +1,6 @@
 """Write `requirements-dev.lock`: every package of the development environment, with the hashes of its files.
 
-It is made from settings.ini by `uv pip compile` for Python 3.11 on Linux (x86_64), and nothing is installed. Without
+It is made from settings.ini by `uv pip compile` for the oldest supported Python on Linux (x86_64), and nothing is installed. Without
 options this asks the package index, so it needs a network and `uv` (`pip install uv`). With `--check` it needs neither:
 it says whether the lock holds what settings.ini asks for, and exits 1 if it does not.
 """
@@ -19,7 +19,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements-dev.lock"
-PYTHON, PLATFORM = "3.11", "x86_64-manylinux_2_28"
+SETTINGS = ConfigParser(delimiters=["="])
+SETTINGS.read(ROOT / "settings.ini", encoding="utf-8")
+PYTHON = SETTINGS["DEFAULT"]["min_python"]
+PLATFORM = "x86_64-manylinux_2_28"
 OPTIONS = [
     "--generate-hashes",
     "--no-emit-index-url",
@@ -40,11 +43,9 @@ HEADER = f"""\
 
 def wanted() -> list[str]:  # such as 'torch>=2.11,<2.12', sorted
     "What settings.ini asks for: requirements, those of the extras and of development, and what builds the package."
-    settings = ConfigParser(delimiters=["="])
-    settings.read(ROOT / "settings.ini", encoding="utf-8")
     lists = [
         value.split()
-        for name, value in settings["DEFAULT"].items()
+        for name, value in SETTINGS["DEFAULT"].items()
         if name == "requirements" or name.endswith("_requirements")
     ]
     builds = re.search(r'^requires = \["(.+)"\]', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
