@@ -34,7 +34,7 @@ def optimizer_tensors(
         for quantity, value in state.items()
     }
 
-
+# %% ../nbs/10_checkpoints.ipynb #ac6d884b
 def _check_moments(model, tensors, source):
     "Raise `InputError` unless `tensors` are AdamW's state of parameters of `model`."
     found, wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}, {}
@@ -45,7 +45,7 @@ def _check_moments(model, tensors, source):
             wanted |= moments
     check_shapes(wanted, found, source)
 
-
+# %% ../nbs/10_checkpoints.ipynb #c8240afc
 def restore_optimizer(
     model: torch.nn.Module,  # the model whose parameters are optimised
     optimizer: torch.optim.Optimizer,  # its optimiser, changed in place

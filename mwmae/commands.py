@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['mwmae_prepare', 'mwmae_pretrain', 'mwmae_embed', 'mwmae_finetune', 'mwmae_export', 'mwmae_convert', 'mwmae_hear',
-           'mwmae_report', 'mwmae_analyze', 'mwmae_ablate', 'ablate']
+           'mwmae_report', 'mwmae_analyze', 'mwmae_ablate']
 
 # %% ../nbs/43_commands.ipynb #061a4ad1
 import shutil
@@ -46,7 +46,8 @@ def mwmae_pretrain(
     **settings: Settings("settings", "PretrainConfig", _CHOSEN),
 ):
     "Pre-train an MW-MAE or MAE on sounds. Ctrl-C stops after the current step, --resume goes on."
-    from mwmae.pretrain import run_command, window_list
+    from mwmae.pretrain import run_command
+    from mwmae.settings import window_list
     given = {name: value for name, value in settings.items() if value is not None}
     if "windows" in given:
         given["windows"] = window_list(given["windows"])
@@ -319,41 +320,5 @@ def mwmae_ablate(
     seeds: int = None,  # seeds of the probe; default: the budget's
 ):
     "Make a table of ablations: train and compare MAE and MW-MAE. Run it again to continue."
+    from mwmae.ablations import ablate
     print(ablate(table, budget, data, tasks, Path(out), epochs, seeds))
-
-# %% ../nbs/43_commands.ipynb #2e917eb8
-def ablate(
-    table: str,  # '4', '5', '6', '7', 'windows' or 'masking'
-    budget: str,  # name of a budget
-    data: str,  # what to train on
-    tasks: str | None,  # folder of tasks; None: the built-in ones
-    out: Path,  # folder of runs, results and tables
-    epochs: int | None = None,  # passes over the data, if not the budget's
-    seeds: int | None = None,  # seeds of the probe, if not the budget's
-) -> str:  # the table
-    "Make a table, and write it to `out` as text, CSV and picture. Raises `InputError`."
-    from dataclasses import replace
-
-    from mwmae.ablations import BUDGETS, differences, run_table, table_arms, table_text, write_table
-    from mwmae.audio import InputError
-    from mwmae.hear import checked_task
-    from mwmae.task_sets import find_tasks, make_builtin_tasks
-    if budget not in BUDGETS:
-        raise InputError(f"budget is {budget!r}, expected one of {', '.join(BUDGETS)}")
-    given = {"epochs": epochs, "seeds": seeds}
-    given = {name: value for name, value in given.items() if value is not None}
-    chosen = replace(BUDGETS[budget], **given)
-    arms = table_arms(table, chosen)
-    if tasks is None:
-        tasks = out / "tasks"
-        make_builtin_tasks(tasks)
-    found = [checked_task(path) for path in find_tasks(tasks)]
-    if not found:
-        raise InputError(f"{tasks}: holds no tasks, expected HEAR task folders")
-    outcomes = run_table(arms, chosen, data, found, out)
-    facts = (f"{data}, {outcomes[0].state['clips']:,} clips, "
-             f"{chosen.epochs} epochs of {chosen.batch} clips a step, "
-             f"{chosen.seeds} seeds of the probe")
-    text = table_text(table, outcomes, facts)
-    write_table(out, f"table-{table}", text, differences(outcomes))
-    return text

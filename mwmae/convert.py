@@ -186,13 +186,13 @@ def _whole_numbers(arguments, name, source, count=None, least=1):
             f"expected a list of {f'{count} ' if count else ''}whole numbers of at least {least}")
     return values
 
-
+# %% ../nbs/41_convert.ipynb #bd95174f
 def _depth(tensors, side):
     "The number of blocks of the encoder or the decoder."
     prefix = f"{side}.blocks."
     return len({name.split(".")[2] for name in tensors if name.startswith(prefix)})
 
-
+# %% ../nbs/41_convert.ipynb #73c89c82
 def flax_config(
     tensors: dict,  # parameters by our names
     arguments: dict,  # 'model_args' of the published config.json
@@ -251,7 +251,7 @@ def _published_files(folder):
                          f"found {len(found)} checkpoints and {config}")
     return found[-1], settings
 
-
+# %% ../nbs/41_convert.ipynb #080eaccd
 def convert(
     folder: str | Path,  # folder with `checkpoint_<step>` and `config.json`
     out: str | Path,  # model folder to write

@@ -269,7 +269,7 @@ def fine_tune(
     classifier.load_state_dict(kept)
     return history
 
-
+# %% ../nbs/39_finetune.ipynb #170f2725
 def _rank(row):
     "What makes an epoch better: more right answers, then less loss."
     return row["right"], -row["held_out_loss"]
@@ -376,7 +376,7 @@ def _open_examples(config, embedder):
                          f"of which {config.sounds} has no sound")
     return examples, held_out, skipped + others
 
-
+# %% ../nbs/39_finetune.ipynb #3ceccb73
 def _checking_sounds(config, sounds):
     "The sounds of `--valid`. Raises `InputError` if one of them is learnt from."
     place = lambda item: item.sound.place()
@@ -387,7 +387,7 @@ def _checking_sounds(config, sounds):
                              "expected sounds that are not learnt from")
     return checks
 
-
+# %% ../nbs/39_finetune.ipynb #963bd862
 def _report(skipped):
     "Print what could not be read."
     for name, reason in skipped[:5]:

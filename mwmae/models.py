@@ -62,7 +62,7 @@ def check_shapes(
                 f"{source}: {name} has shape {found.get(name, 'none')}, "
                 f"expected {wanted.get(name, 'no such tensor')}")
 
-
+# %% ../nbs/09_models.ipynb #f31c5760
 def _large_shapes(config, part):
     "Shapes by name of the tensors of an encoder or decoder that grow with the settings."
     width, depth = getattr(config, f"{part}_width"), getattr(config, f"{part}_depth")
@@ -85,7 +85,7 @@ def _large_shapes(config, part):
             shapes[f"{attention}.rel_pos.{number}"] = (2 * window - 1,)
     return shapes
 
-
+# %% ../nbs/09_models.ipynb #ba995ac1
 def check_large(
     config: MAEConfig,  # shape of the model
     parts: Iterable[str],  # those of `PARTS` that are going to be built
@@ -97,7 +97,7 @@ def check_large(
         wanted = _large_shapes(config, part)
         check_shapes(wanted, {name: found[name] for name in wanted.keys() & found.keys()}, source)
 
-
+# %% ../nbs/09_models.ipynb #9abcab86
 def _read_weights(
     folder: str | Path,  # a model folder
     parts: Iterable[str],  # those of `PARTS` that are going to be built

@@ -42,7 +42,6 @@ from .crops import ClipIndex, CropDataset, split_held_out
 from .quick import probe_sounds, QuickProbe
 from mwmae.settings import (
     machine_settings, main_first, open_data, PretrainConfig, processes, training_share,
-    window_list,  # for the command
 )
 from mwmae.record import (
     check_no_run, check_state, claimed_run, describe_run, new_run, newest_run, PROBED, Record,

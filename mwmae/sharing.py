@@ -123,7 +123,7 @@ def save_pretrained(
         text = model_card(model.config, **card)
         (temporary / "README.md").write_text(text, encoding="utf-8")
 
-
+# %% ../nbs/11_sharing.ipynb #187e7aa2
 def _weights(model, half):
     "A sentence on the weights of a model."
     alone = isinstance(model, Encoder)
@@ -132,7 +132,7 @@ def _weights(model, half):
     precision = "half" if half else "single"
     return f"The folder holds {kind}: {count:.1f} M values in {precision} precision."
 
-
+# %% ../nbs/11_sharing.ipynb #c016af2c
 def push_to_hub(
     folder: str | Path,  # a model folder written by `save_pretrained`
     name: str,  # owner/name on the hub
@@ -208,7 +208,7 @@ def find_model(
             f"{name}: there is no such folder, "
             f"and the hub did not give it ({type(error).__name__})") from None
 
-
+# %% ../nbs/11_sharing.ipynb #2a4b773b
 def from_pretrained(
     # a model folder, a run folder, or owner/name on the hub; not 'packaged', which has no decoder
     name: str | Path,
