@@ -178,8 +178,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip."
         q, k, v = split_heads(self.project(x, rotate), self.heads)  # (b, h, n, d) each
-        mixed = self.mix(q, k, v)  # (b, h, n, d)
-        return self.proj(join_heads(mixed))  # (b, n, width)
+        return self.proj(join_heads(self.mix(q, k, v)))  # (b, n, width)
 
 # %% ../nbs/03_attention.ipynb #426a6ab5
 def _relative_bias(

@@ -367,9 +367,9 @@ def fill_gaps(
     return config.predicts.picture(prediction, patches), masking.mask
 
 # %% ../nbs/05_model.ipynb #f9f723da
-ENCODERS = {  # width, depth and heads of the Vision Transformers of Table 5
-    "nano": (192, 4, 3),
-    "mini": (256, 6, 4),
+ENCODERS = {  # width, depth and heads, of Table 5 but for those with a decoder's width and depth
+    "nano": (192, 4, 3, 96, 2),
+    "mini": (256, 6, 4, 96, 2),
     "tiny": (192, 12, 3),
     "small": (384, 12, 6),
     "medium": (512, 12, 8),
@@ -377,7 +377,6 @@ ENCODERS = {  # width, depth and heads of the Vision Transformers of Table 5
     "large": (1024, 24, 16),
     "huge": (1280, 32, 16),
 }
-_LIGHT = ("nano", "mini")  # not of the paper: encoders with a light decoder
 PATCH_SIZES = ("8x16", "4x16", "8x8", "4x8", "5x5")  # frames x mel bands; Table 4
 DECODER_DEPTHS = (1, 2, 4, 8)  # Table 6
 
@@ -388,7 +387,7 @@ def list_models(
     "Names of the models that `create_model` knows."
     names = []
     for encoder, size in itertools.product(ENCODERS, PATCH_SIZES):
-        depths = (4,) if encoder in _LIGHT else DECODER_DEPTHS
+        depths = (4,) if ENCODERS[encoder][3:] else DECODER_DEPTHS
         for depth in depths:
             ending = f"_d{depth}" if depth != 4 else ""
             names.append(f"mwmae_{encoder}_{size}{ending}")
@@ -405,7 +404,7 @@ def model_config(
         raise InputError(f"model {name!r} is unknown, expected a name such as 'mwmae_base_4x16' "
                          "(mwmae.model.list_models lists all)")
     kind, encoder, size, *depth = name.split("_")
-    width, blocks, heads = ENCODERS[encoder]
+    width, blocks, heads, *decoder = ENCODERS[encoder]
     patch_frames, patch_mels = map(int, size.split("x"))
     settings = dict(
         encoder_width=width, encoder_depth=blocks, encoder_heads=heads,
@@ -413,8 +412,8 @@ def model_config(
         decoder_depth=int(depth[0][1:]) if depth else 4,
         multi_window=kind == "mwmae", cls_token=kind == "mae",
     )
-    if encoder in _LIGHT:
-        settings |= dict(decoder_width=96, decoder_depth=2)
+    if decoder:
+        settings |= dict(zip(("decoder_width", "decoder_depth"), decoder))
     unknown = overrides.keys() - MAEConfig.__dataclass_fields__.keys()
     if unknown:
         raise InputError(f"{', '.join(sorted(unknown))} is no setting of MAEConfig")
