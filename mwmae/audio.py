@@ -252,11 +252,17 @@ def _part_to_decode(first, last, up, down):
     return head * down, tail * down
 
 # %% ../nbs/00_audio.ipynb #1b282dd6
+_LAST_PAGE = 10  # seconds; the last page of an Ogg file, into which libsndfile seeks wrongly
+
+
 def _decode(sound, first, last, name):
     "Samples `first` to `last` of an open file as mono float32; takes memory as samples come."
-    parts, missing = [], last - first
+    begin = first
+    if sound.format == "OGG":
+        begin = min(first, max(0, sound.frames - _LAST_PAGE * sound.samplerate))
+    parts, missing = [], last - begin
     try:
-        sound.seek(first)
+        sound.seek(begin)
         while missing:
             part = sound.read(min(missing, 1 << 16), dtype="float32", always_2d=True)
             if not len(part):
@@ -271,7 +277,7 @@ def _decode(sound, first, last, name):
         held, promised = (last - missing) / sound.samplerate, sound.frames / sound.samplerate
         raise BrokenSound(f"{name}: truncated, it holds {held:.2f} s of the {promised:.2f} s "
                           "that its header promises")
-    mono = np.concatenate(parts)
+    mono = np.concatenate(parts)[first - begin :]
     if not np.isfinite(mono).all():
         at = (first + int(np.flatnonzero(~np.isfinite(mono))[0])) / sound.samplerate
         raise InputError(f"{name}: holds NaN or infinity, first at {at:.3f} s; "
