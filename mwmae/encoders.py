@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WrongModel', 'HearModel', 'LogMelStatistics', 'logmel_scenes', 'logmel_timestamps', 'random_model', 'open_hear_model',
-           'embed_otherwise']
+           'embed_with_options']
 
 # %% ../nbs/24_encoders.ipynb #050544a2
 import hashlib
@@ -302,7 +302,7 @@ def _fingerprint(model):
     return digest.hexdigest()
 
 # %% ../nbs/24_encoders.ipynb #a263fde0
-def embed_otherwise(
+def embed_with_options(
     model: HearModel,  # any model
     layers: str | None = None,  # blocks whose outputs are laid side by side; see `choose_layers`
     pool: str = "mean",  # a scene is the mean of its steps, their max, or mean+max

@@ -73,11 +73,12 @@ def patchify(
     patch_size: tuple[int, int] = (4, 16),  # a patch's frames and mel bins, (pt, pf)
 ) -> Tensor:  # (b, n, pt*pf): patches in order of time, then frequency, and their pixels likewise
     "Cut spectrograms into flattened patches; raises `InputError` if the patch does not tile them."
-    (pt, pf), (b, t, f) = patch_size, spectrogram.shape
-    time, freq = grid_size(t, f, patch_size)
-    blocks = spectrogram.reshape(b, time, pt, freq, pf)  # (b, t/pt, pt, f/pf, pf)
-    blocks = blocks.permute(0, 1, 3, 2, 4)  # (b, t/pt, f/pf, pt, pf)
-    return blocks.reshape(b, time * freq, pt * pf)  # (b, n, pt*pf)
+    b, t, f = spectrogram.shape
+    pt, pf = patch_size
+    gt, gf = grid_size(t, f, patch_size)
+    blocks = spectrogram.reshape(b, gt, pt, gf, pf)  # (b, t, f) -> (b, gt, pt, gf, pf)
+    blocks = blocks.permute(0, 1, 3, 2, 4)  # (b, gt, gf, pt, pf)
+    return blocks.reshape(b, gt * gf, pt * pf)  # (b, n, pt*pf)
 
 # %% ../nbs/01_patches.ipynb #9fd00b12
 def unpatchify(
@@ -86,16 +87,18 @@ def unpatchify(
     grid: tuple[int, int],  # patches along time and along frequency, as from `grid_size`
 ) -> Tensor:  # (b, t, f)
     "Put patches back together, the inverse of `patchify`; raises `InputError` on other shapes."
-    (pt, pf), (time, freq), b = patch_size, grid, len(patches)
-    if patches.shape[1:] != (time * freq, pt * pf):
+    pt, pf = patch_size
+    gt, gf = grid
+    if patches.shape[1:] != (gt * gf, pt * pf):
         raise InputError(
             f"patches: {patches.shape[1]} of {patches.shape[2]} pixels each, "
-            f"but a grid of {time} x {freq} with patches of {pt} x {pf} "
-            f"takes {time * freq} of {pt * pf}"
+            f"but a grid of {gt} x {gf} with patches of {pt} x {pf} "
+            f"takes {gt * gf} of {pt * pf}"
         )
-    blocks = patches.reshape(b, time, freq, pt, pf)  # (b, t/pt, f/pf, pt, pf)
-    blocks = blocks.permute(0, 1, 3, 2, 4)  # (b, t/pt, pt, f/pf, pf)
-    return blocks.reshape(b, time * pt, freq * pf)  # (b, t, f)
+    b = len(patches)
+    blocks = patches.reshape(b, gt, gf, pt, pf)  # (b, n, pt*pf) -> (b, gt, gf, pt, pf)
+    blocks = blocks.permute(0, 1, 3, 2, 4)  # (b, gt, pt, gf, pf)
+    return blocks.reshape(b, gt * pt, gf * pf)  # (b, t, f)
 
 # %% ../nbs/01_patches.ipynb #bd962585
 class PatchEmbed(nn.Module):
