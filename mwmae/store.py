@@ -27,7 +27,7 @@ from mwmae.files import (
     save_config, shown,
 )
 from mwmae.recordings import (
-    analyse_all, analyse_batch, analyse_samples, check_work, CLIP, crashed, plan,
+    analyse_all, analyse_batch, analyse_samples, can_travel, check_work, CLIP, crashed, plan,
     shared_log_mel,
 )
 from .sources import list_sounds, write_skipped
@@ -391,7 +391,7 @@ def _fill(writer, sounds, workers):
         analyse_batch, clip_seconds=state.clip_seconds, spectrograms=state.spectrograms)
     batches = plan(sounds, state.clip_seconds, is_broken=lambda sound: sound == writer.broken)
     ahead = list(islice(batches, 2))  # a single batch needs no pool
-    workers = workers if len(ahead) > 1 else 1
+    workers = workers if len(ahead) > 1 and can_travel(sounds) else 1
     begin, before = monotonic(), state.samples
     results = analyse_all(chain(ahead, batches), work, workers, crashed)
     layout = "preparing {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
