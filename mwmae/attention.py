@@ -127,6 +127,17 @@ def head_width(
         return width // heads
     return 8 * math.ceil(width / heads / 8)
 
+# %% ../nbs/03_attention.ipynb #baf3eb87
+def _rotate_heads(
+    qkv: Tensor,  # (b, n, 3 * h * d) queries, keys and values, each ordered by head
+    heads: int,  # h
+    rotate: Callable,  # of queries and keys (b, n, heads, d)
+) -> Tensor:  # (b, n, 3 * h * d)
+    "Rotate queries and keys, and leave the values."
+    by_head = qkv.unflatten(2, (3 * heads, -1))  # (b, n, 3h, d)
+    qk, v = by_head.split([2 * heads, heads], dim=2)
+    return torch.cat([rotate(qk).to(v.dtype), v], dim=2).flatten(2)
+
 # %% ../nbs/03_attention.ipynb #3184f8d9
 class MultiHeadAttention(nn.Module):
     "Plain attention: every patch attends to all patches, in each of `heads` heads."
@@ -149,11 +160,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:  # (b, n, 3 * h * d), each ordered by head
         "Make queries, keys and values."
         qkv = self.qkv(x)
-        if rotate is None:
-            return qkv
-        qkv = qkv.unflatten(2, (3 * self.heads, -1))  # (b, n, 3h, d)
-        qk, v = qkv.split([2 * self.heads, self.heads], dim=2)
-        return torch.cat([rotate(qk).to(v.dtype), v], dim=2).flatten(2)
+        return qkv if rotate is None else _rotate_heads(qkv, self.heads, rotate)
 
     def mix(
         self,
@@ -206,7 +213,7 @@ class MultiWindowAttention(MultiHeadAttention):
         super().__init__(width, heads=len(windows))
         self.windows = list(windows)
         self.n = n or max(windows)
-        windowed = [w for w in windows if rel_pos_bias and w != self.n]
+        windowed = [w for w in windows if w != self.n] if rel_pos_bias else []
         self.rel_pos = nn.ParameterList(_bias_table(w) for w in windowed)
 
     def biases(

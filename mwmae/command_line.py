@@ -212,11 +212,14 @@ def _pieces(path):
             return [("", Path(path).read_text(encoding="utf-8"))]
         except UnicodeDecodeError:
             raise InputError(f"{path}: not a text, expected a Python file or a notebook") from None
-    pieces = []
-    for number, cell in enumerate(read_json(path).get("cells", []), 1):
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and re.search(r"^#\|\s*export", source, re.MULTILINE):
-            pieces.append((f"cell {number}, ", source))
+    pieces, marked = [], re.compile(r"^#\|\s*export", re.MULTILINE)
+    try:
+        for number, cell in enumerate(read_json(path)["cells"], 1):
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and marked.search(source):
+                pieces.append((f"cell {number}, ", source))
+    except (LookupError, TypeError):
+        raise InputError(f"{path}: not a notebook, expected a Python file or a notebook") from None
     if not pieces:
         raise InputError(f"{path}: no cell begins with #| export, expected those that add parts")
     return pieces
@@ -226,19 +229,20 @@ def _run_code(path):
     "Run a file of the user's own. Raises `InputError` if that fails."
     from mwmae.audio import InputError
     from mwmae.files import shown
+    pieces = _pieces(path)
     name, place = Path(path).stem, str(Path(path).resolve())
     if getattr(sys.modules.get(name), "__file__", place) != place:
         raise InputError(f"{path}: there is a module {name} already, expected another file name")
     module = sys.modules[name] = ModuleType(name)
     module.__file__ = place
     sys.path.append(str(Path(place).parent))
-    for where, source in _pieces(path):
+    for where, source in pieces:
         try:
             exec(compile(source, f"<{path}>", "exec"), vars(module))
         except InputError:
             raise
         except (Exception, SystemExit) as error:
-            line = getattr(error, "lineno", None)
+            line = getattr(error, "lineno", None) or 1
             for frame in extract_tb(error.__traceback__):
                 line = frame.lineno if frame.filename == f"<{path}>" else line
             kind, text = type(error).__name__, shown(str(error), 200).strip("'\"")

@@ -37,11 +37,12 @@ def _join_groups(
 def _attention_weights(
     q: Tensor,  # (m, n, d) queries of m items
     k: Tensor,  # (m, n, d) keys
-    bias: Tensor | None = None,  # (g, n, n) added to the scores, one for each g-th of the items
+    bias: Tensor | None = None,  # (g, n, n) added to the scores, one for each of g heads
 ) -> Tensor:  # (m, n, n), rows sum to 1
     "Compute softmax(q k^T / sqrt(d) + bias) with one matrix for each item in memory."
     scale = q.shape[-1] ** -0.5
-    scores = torch.baddbmm(q.new_empty(1, 1, 1), q, k.transpose(1, 2), beta=0, alpha=scale)
+    unused = q.new_empty(1, 1, 1)  # beta=0: never read
+    scores = torch.baddbmm(unused, q, k.transpose(1, 2), beta=0, alpha=scale)
     if bias is not None:
         by_head = scores.unflatten(0, (len(bias), -1))  # (g, m/g, n, n)
         by_head.add_(bias[:, None].to(q.dtype))  # in place
@@ -76,7 +77,7 @@ class _RecomputedAttention(torch.autograd.Function):
         softmax_backward = torch.ops.aten._softmax_backward_data.out
         softmax_backward(s, weights, -1, s.dtype, grad_input=s)  # in place
         grad_bias = None
-        if bias is not None:
+        if ctx.needs_input_grad[3]:
             grad_bias = s.unflatten(0, (len(bias), -1)).sum(1, dtype=bias.dtype)  # (g, n, n)
         scale = q.shape[-1] ** -0.5
         grad_q = torch.bmm(s, k).mul_(scale)  # (m, n, d)
@@ -108,11 +109,11 @@ def _attend(
     bias: Tensor | None = None,  # (g, n, n) added to each head's scores
 ) -> Tensor:  # (g, m, n, d)
     "Attend inside each item, in the way that suits device, precision and size."
-    by_products = q.device.type == "cpu" and not torch.compiler.is_compiling()
+    eager_cpu = q.device.type == "cpu" and not torch.compiler.is_compiling()
     half = q.dtype in (torch.bfloat16, torch.float16)
-    if bias is None and q.shape[2] >= 32 and not (by_products and half):
+    if bias is None and q.shape[2] >= 32 and not (eager_cpu and half):
         return F.scaled_dot_product_attention(q, k, v)
-    if by_products:
+    if eager_cpu:
         return _attend_by_products(q, k, v, bias)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (g, m, n, n)
     if bias is not None:
@@ -193,11 +194,11 @@ class FastMultiWindowAttention(MultiWindowAttention):
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip inside windows; raises `InputError` if they do not tile n."
-        biases = self.biases(x.shape[1])  # refuses an n that the windows do not tile
+        biases = self.biases(x.shape[1])  # in the order of the heads
         groups = _tile_groups(self.windows)
-        m, sizes = len(groups), [len(group) for group in groups]
+        count, sizes = len(groups), [len(group) for group in groups]
         parts = _split_groups(self.project(x, rotate), sizes)  # (g, b, n, d) each
-        queries, keys, values = parts[:m], parts[m : 2 * m], parts[2 * m :]
+        queries, keys, values = parts[:count], parts[count:-count], parts[-count:]
         mixed = []
         for q, k, v, windows in zip(queries, keys, values, groups):
             mixed.append(group_attention(q, k, v, windows, biases[: len(windows)]))

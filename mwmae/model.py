@@ -182,12 +182,18 @@ def patch_values(self: MAEConfig) -> int:
 
 
 @patch(as_prop=True)
+def predicts(self: MAEConfig) -> Target:
+    "What the decoder is to predict."
+    return TARGETS["standardised" if self.norm_pix_loss else self.target]
+
+# %% ../nbs/05_model.ipynb #d9e88de9
+@patch(as_prop=True)
 def decoder_windows(self: MAEConfig) -> list[int]:
     "Window of each decoder head; plain attention has as many heads as the paper's rule gives."
     own = self.multi_window and self.windows is not None
     return self.windows if own else window_sizes(self.patches)
 
-
+# %% ../nbs/05_model.ipynb #f7e84f9e
 @patch
 def attention_of(
     self: MAEConfig,
@@ -196,12 +202,6 @@ def attention_of(
     "The attention of a part."
     own = getattr(self, f"{part}_attention")
     return own or ("windows" if self.multi_window else "plain")
-
-
-@patch(as_prop=True)
-def predicts(self: MAEConfig) -> Target:
-    "What the decoder is to predict."
-    return TARGETS["standardised" if self.norm_pix_loss else self.target]
 
 # %% ../nbs/05_model.ipynb #4abf0a14
 def _new_blocks(config, part, heads):
@@ -226,6 +226,7 @@ class Encoder(nn.Module):
         width, self.position = config.encoder_width, POSITIONS[config.positions]
         self.extra = int(config.cls_token)  # tokens before those of the patches
         self.patch_embed = PatchEmbed(config.patch_size, width)
+        # (n, width), or (1 + n, width) with a class token
         table = position_table(self.position, config.grid, width, "encoder", self.extra)
         self.positions = nn.Parameter(table, config.learned_positions)
         if config.cls_token:

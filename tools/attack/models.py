@@ -92,6 +92,14 @@ CONFIGS = {
     "another depth": dict(encoder_depth=3),
     "other frames": dict(frames=400),
     "no bands": dict(mels=0),
+    "a position that nobody added": dict(positions="rotary"),
+    "a position that is a path": dict(positions="../parts.py"),
+    "a list of positions": dict(positions=["sincos"]),
+    "null for a position": dict(positions=None),
+    "a rule of windows that nobody added": dict(windows="mine"),
+    "windows in the encoder, with a bias": dict(encoder_attention="windows", rel_pos_bias=True),
+    "another target": dict(target="os.system"),
+    "code to run": dict(code="parts.py"),
 }
 TEXTS = {
     "empty": "",
