@@ -35,12 +35,12 @@ def play(
 
     return Audio(samples.detach().cpu().clamp(-1, 1).numpy(), rate=SAMPLE_RATE, normalize=False)
 
-# %% ../nbs/00_audio.ipynb #826707c7
-HOP = 160  # samples from one frame to the next, 10 ms
-
 # %% ../nbs/00_audio.ipynb #2681c9df
 class InputError(ValueError):
     "Something that the user can fix: a file, a setting or an array that is not what it has to be."
+
+# %% ../nbs/00_audio.ipynb #826707c7
+HOP = 160  # samples from one frame to the next, 10 ms
 
 # %% ../nbs/00_audio.ipynb #394a4b35
 class LogMelSpectrogram(nn.Module):
@@ -51,6 +51,7 @@ class LogMelSpectrogram(nn.Module):
         mels: int = 80,  # number of mel bands
     ):
         super().__init__()
+        # torchaudio's defaults: power 2, centred, edges reflected, HTK mel scale, no norm
         self.mel = torchaudio.transforms.MelSpectrogram(
             SAMPLE_RATE, n_fft=400, win_length=400, hop_length=HOP,
             f_min=50.0, f_max=8000.0, n_mels=mels,
@@ -59,7 +60,7 @@ class LogMelSpectrogram(nn.Module):
     def forward(
         self,
         audio: Tensor,  # (..., samples) sound at 16 kHz
-    ) -> Tensor:  # (..., 1 + samples // 160, mels)
+    ) -> Tensor:  # (..., 1 + samples // HOP, mels)
         "Spectrogram of every sound. Raises `InputError` for 200 samples or fewer."
         if audio.shape[-1] <= 200:
             raise InputError(f"the sound has {audio.shape[-1]} samples, "
@@ -102,6 +103,7 @@ def invert_log_mel(
     mels = spectrogram.shape[-1]
     eps = torch.finfo(torch.float32).eps
     power = (spectrogram.float().cpu().exp() - eps).clamp(min=0).T  # (mels, frames)
+    # some low bands share their only frequency, which torchaudio's default driver cannot solve
     unmel = torchaudio.transforms.InverseMelScale(
         201, mels, SAMPLE_RATE, f_min=50.0, f_max=8000.0, driver="gelsd")
     griffin_lim = torchaudio.transforms.GriffinLim(
@@ -111,9 +113,9 @@ def invert_log_mel(
 # %% ../nbs/00_audio.ipynb #c7f06092
 def standardise(
     spectrogram: Tensor,  # (..., frames, mels) log-mel spectrogram of whole clips
-    unbiased: bool = False,  # unbiased deviation, as in the published embedding code
-) -> Tensor:  # (..., frames, mels) with mean 0 and deviation 1 in each clip
-    "Bring each clip to mean 0 and deviation 1 over both of its axes."
+    unbiased: bool = False,  # unbiased standard deviation, as in the published embedding code
+) -> Tensor:  # (..., frames, mels) with mean 0 and standard deviation 1 in each clip
+    "Bring each clip to mean 0 and standard deviation 1 over both of its axes."
     correction = 1 if unbiased else 0
     deviation, mean = torch.std_mean(spectrogram, (-2, -1), correction=correction, keepdim=True)
     return (spectrogram - mean) / (deviation + 1e-8)
@@ -240,12 +242,27 @@ def resampling_ratio(
     ratio = Fraction(SAMPLE_RATE, rate).limit_denominator(1000)
     return ratio.numerator, ratio.denominator
 
+# %% ../nbs/00_audio.ipynb #dda18f59
+def _part_to_decode(first, last, up, down):
+    "The samples of a file from which samples `first` to `last` at 16 kHz follow."
+    # torchaudio's filter reaches 6 / 0.99 = 6.06 zero crossings to each side; 8 leave some room
+    margin = ceil(8 * max(down, up) / up / down) + 1  # in blocks of `down` samples
+    head = max(0, first // up - margin)
+    tail = last // up + 1 + margin
+    return head * down, tail * down
+
 # %% ../nbs/00_audio.ipynb #1b282dd6
+_LAST_PAGE = 10  # seconds; the last page of an Ogg file, into which libsndfile seeks wrongly
+
+
 def _decode(sound, first, last, name):
     "Samples `first` to `last` of an open file as mono float32; takes memory as samples come."
-    parts, missing = [], last - first
+    begin = first
+    if sound.format == "OGG":
+        begin = min(first, max(0, sound.frames - _LAST_PAGE * sound.samplerate))
+    parts, missing = [], last - begin
     try:
-        sound.seek(first)
+        sound.seek(begin)
         while missing:
             part = sound.read(min(missing, 1 << 16), dtype="float32", always_2d=True)
             if not len(part):
@@ -260,7 +277,7 @@ def _decode(sound, first, last, name):
         held, promised = (last - missing) / sound.samplerate, sound.frames / sound.samplerate
         raise BrokenSound(f"{name}: truncated, it holds {held:.2f} s of the {promised:.2f} s "
                           "that its header promises")
-    mono = np.concatenate(parts)
+    mono = np.concatenate(parts)[first - begin :]
     if not np.isfinite(mono).all():
         at = (first + int(np.flatnonzero(~np.isfinite(mono))[0])) / sound.samplerate
         raise InputError(f"{name}: holds NaN or infinity, first at {at:.3f} s; "
@@ -275,9 +292,9 @@ def read_audio(
 ) -> Tensor:  # (samples,) mono float32 at 16 kHz
     """Read `file`, or a part of it, as mono sound at 16 kHz.
 
-    A part has the same values as that slice of the whole. Raises `InputError` if the file is
-    missing, empty, no sound or not finite, or if the part lies outside it, and `BrokenSound`, which
-    is an `InputError`, if it cannot be decoded to the end of that part.
+    A part has the same values as that slice of the whole, and stops where the sound ends. Raises
+    `InputError` if the file is missing, empty, no sound or not finite, or if the part begins
+    outside it; and `BrokenSound`, an `InputError`, if the file is truncated or the part damaged.
     """
     name = _sound_name(file)
     if not np.isfinite([start * SAMPLE_RATE, (duration or 0) * SAMPLE_RATE]).all():
@@ -300,13 +317,11 @@ def read_audio(
                               f"{length / SAMPLE_RATE:.2f} s it holds")
         if up == down:
             return torch.from_numpy(_decode(sound, first, last, name))
-        # margin in blocks: torchaudio's filter reaches 6 / 0.99 zero crossings
-        margin = ceil(8 * max(down, up) / up / down) + 1
-        head = max(0, first // up - margin)
-        tail = min(sound.frames, (last // up + 1 + margin) * down)
-        samples = torch.from_numpy(_decode(sound, head * down, tail, name))
+        head, tail = _part_to_decode(first, last, up, down)
+        samples = torch.from_numpy(_decode(sound, head, min(sound.frames, tail), name))
     samples = torchaudio.functional.resample(samples, down, up)
-    samples = samples[first - head * up : last - head * up]
+    begin = head // down * up  # where the resampled part begins in the whole
+    samples = samples[first - begin : last - begin]
     if not torch.isfinite(samples).all():
         raise InputError(f"{name}: too loud to be resampled, expected samples between -1 and 1")
     return samples

@@ -9,12 +9,14 @@ __all__ = []
 import argparse
 import ast
 import os
+import re
 import sys
 from contextlib import contextmanager, suppress
 from functools import wraps
 from inspect import signature, unwrap
 from pathlib import Path
-from types import FunctionType
+from traceback import extract_tb
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from fastcore.script import anno_parser
@@ -89,6 +91,9 @@ class Settings(NamedTuple):
     chosen: tuple = ()  # fields whose default is chosen for the machine and the data
     leave_out: tuple = ()  # fields that the function itself has as parameters
 
+    def __repr__(self):
+        return self.dataclass  # what a reader of the signature wants to know
+
 # %% ../nbs/42_command_line.ipynb #72b1a81f
 class _Field(NamedTuple):
     "A field of a dataclass, as its source spells it."
@@ -135,7 +140,7 @@ def _help_line(field, settings):
     return f"{text}; default: {ast.literal_eval(field.default)}"
 
 # %% ../nbs/42_command_line.ipynb #541a892c
-_TYPES = {"str": str, "int": int, "float": float, "list[int]": str}  # lists are typed as 2,5,10
+_TYPES = {"str": str, "int": int, "float": float, "list[int] | str": str}  # typed as 2,5,10
 
 
 def _add_settings(parser, settings):
@@ -147,6 +152,10 @@ def _add_settings(parser, settings):
                             help=_help_line(field, settings), **kind)
 
 # %% ../nbs/42_command_line.ipynb #69037137
+_CODE_HELP = ("Python file of yours, or notebook with cells marked #| export, to run first: it adds "
+              "parts by name, such as positions, windows, sources or scores")
+
+
 def command_parser(
     func,  # a function whose parameters all have a comment
 ) -> tuple:  # its parser, and the names of the values that it takes
@@ -163,7 +172,8 @@ def command_parser(
         if value.kind is value.VAR_KEYWORD:
             _add_settings(parser, value.annotation)
             names += [field.name for field in _fields(value.annotation)]
-    return parser, names
+    parser.add_argument("--code", metavar="FILE", default=argparse.SUPPRESS, help=_CODE_HELP)
+    return parser, [*names, "code"]
 
 # %% ../nbs/42_command_line.ipynb #0ff44466
 def _check_empty(func, given, fail):
@@ -194,6 +204,53 @@ def read_options(
     _check_empty(func, given, parser.error)
     return given
 
+# %% ../nbs/42_command_line.ipynb #01ea38cf
+def _pieces(path):
+    "The code of a file: pairs of where it stands and what it says."
+    from mwmae.audio import InputError
+    from mwmae.files import check_file, read_json
+    check_file(path, "a Python file or a notebook")
+    if Path(path).suffix != ".ipynb":
+        try:
+            return [("", Path(path).read_text(encoding="utf-8"))]
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: not a text, expected a Python file or a notebook") from None
+    pieces, marked = [], re.compile(r"^#\|\s*export", re.MULTILINE)
+    try:
+        for number, cell in enumerate(read_json(path)["cells"], 1):
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and marked.search(source):
+                pieces.append((f"cell {number}, ", source))
+    except (LookupError, TypeError):
+        raise InputError(f"{path}: not a notebook, expected a Python file or a notebook") from None
+    if not pieces:
+        raise InputError(f"{path}: no cell begins with #| export, expected those that add parts")
+    return pieces
+
+# %% ../nbs/42_command_line.ipynb #497bfb50
+def _run_code(path):
+    "Run a file of the user's own. Raises `InputError` if that fails."
+    from mwmae.audio import InputError
+    from mwmae.files import shown
+    pieces = _pieces(path)
+    name, place = Path(path).stem, str(Path(path).resolve())
+    if getattr(sys.modules.get(name), "__file__", place) != place:
+        raise InputError(f"{path}: there is a module {name} already, expected another file name")
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = place
+    sys.path.append(str(Path(place).parent))
+    for where, source in pieces:
+        try:
+            exec(compile(source, f"<{path}>", "exec"), vars(module))
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            line = getattr(error, "lineno", None) or 1
+            for frame in extract_tb(error.__traceback__):
+                line = frame.lineno if frame.filename == f"<{path}>" else line
+            kind, text = type(error).__name__, shown(str(error), 200).strip("'\"")
+            raise InputError(f"{path}: {where}line {line}: {kind}: {text}") from error
+
 # %% ../nbs/42_command_line.ipynb #f0607a9e
 def run_at_command_line(
     func,  # the function; the comments of its parameters are the help
@@ -201,7 +258,10 @@ def run_at_command_line(
     "Call `func` with what was typed. Any error in it is one line and an exit status."
     func = unwrap(func)  # of what `command` returned
     with readable_errors():
-        return func(**read_options(func, sys.argv[1:]))
+        given = read_options(func, sys.argv[1:])
+        if code := given.pop("code", None):
+            _run_code(code)
+        return func(**given)
 
 # %% ../nbs/42_command_line.ipynb #924dcd8d
 def _is_script(frame):

@@ -211,7 +211,7 @@ def flax_config(
                 "expected those of an encoder and a decoder")
     width, heads = tensors["encoder.positions"].shape[-1], encoder_heads
     if heads is None:
-        heads = {w: h for w, _, h in ENCODERS.values()}.get(width)
+        heads = {w: h for w, _, h, *_ in reversed(ENCODERS.values())}.get(width)
     if heads is None:
         raise InputError(
             f"the encoder has width {width}, which is none of the paper's; "

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WrongModel', 'HearModel', 'LogMelStatistics', 'logmel_scenes', 'logmel_timestamps', 'random_model', 'open_hear_model',
-           'embed_otherwise']
+           'embed_with_options']
 
 # %% ../nbs/24_encoders.ipynb #050544a2
 import hashlib
@@ -21,7 +21,7 @@ from torch import nn, Tensor
 
 from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE
 from .model import list_models, MAEConfig, MaskedAutoencoder, model_config
-from .files import load_config, plain_name, shown
+from .files import load_config, plain_name, saved_settings, shown
 from .sharing import find_model, PACKAGED
 from mwmae.embed import (
     choose_layers, EmbedConfig, EmbeddingModel, get_scene_embeddings,
@@ -276,6 +276,13 @@ def _settings_text(config):
             parts.append(f"{field.name}={value}")
     return " ".join(parts)
 
+# %% ../nbs/24_encoders.ipynb #99fc1f4c
+def _parts_text(config):
+    "The parts of an encoder that are not the default, as a line of text; empty if all are."
+    settings = saved_settings(config)
+    names = ("positions", "encoder_attention", "feed_forward")
+    return " ".join(f"{name}={settings[name]}" for name in names if name in settings)
+
 # %% ../nbs/24_encoders.ipynb #88697145
 _EARLIER_HOMES = {"mwmae.encoders": "mwmae.tasks"}  # of functions that have moved since 0.1
 
@@ -287,6 +294,7 @@ def _fingerprint(model):
     digest = hashlib.blake2b(code.encode(), digest_size=16)
     if isinstance(model.module, EmbeddingModel):
         digest.update(_settings_text(model.module.config).encode())
+        digest.update(_parts_text(model.module.encoder.config).encode())
     for name, tensor in sorted(model.module.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         values = tensor.detach().cpu().contiguous().flatten()
@@ -294,7 +302,7 @@ def _fingerprint(model):
     return digest.hexdigest()
 
 # %% ../nbs/24_encoders.ipynb #a263fde0
-def embed_otherwise(
+def embed_with_options(
     model: HearModel,  # any model
     layers: str | None = None,  # blocks whose outputs are laid side by side; see `choose_layers`
     pool: str = "mean",  # a scene is the mean of its steps, their max, or mean+max

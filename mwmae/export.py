@@ -13,7 +13,6 @@ import logging
 import math
 import warnings
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as tracing
 
 from .audio import InputError, LogMelSpectrogram
-from .files import atomic_file, check_file, remove_leftovers_of
+from .files import atomic_file, check_file, remove_leftovers_of, saved_settings
 from .sharing import share_encoder
 from .embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, SHORTEST
 from . import __version__
@@ -154,7 +153,7 @@ def _export_facts(
         "timestamp_embedding_size": model.timestamp_embedding_size,
         "pool": model.config.pool,
         "layers": model.config.layers,
-        "model": asdict(model.encoder.config),
+        "model": saved_settings(model.encoder.config),
         "made_with": f"mwmae {__version__}, torch {torch.__version__}",
     })
 

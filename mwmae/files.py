@@ -241,13 +241,25 @@ def read_json(
         raise InputError(f"{path}: holds a {found}, expected a {kind.__name__}")
     return content
 
+# %% ../nbs/08_files.ipynb #75eadb18
+def saved_settings(
+    config,  # a dataclass, perhaps with a tuple of names `optional`
+) -> dict:  # value by name
+    "The settings of a config, without optional ones that have their default."
+    settings = dataclasses.asdict(config)
+    for field in dataclasses.fields(config):
+        default = settings[field.name] == field.default
+        if default and field.name in getattr(config, "optional", ()):
+            del settings[field.name]
+    return settings
+
 # %% ../nbs/08_files.ipynb #c07e1457
 def save_config(
     config,  # a dataclass of numbers, strings, lists and None
     path: str | Path,  # the JSON file to write
 ):
     "Write `config` as JSON, whole or not at all."
-    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    text = json.dumps(saved_settings(config), indent=2) + "\n"
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

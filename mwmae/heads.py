@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from .audio import InputError, LogMelSpectrogram, read_audio, show_spectrogram, sound_info
 from .patches import patchify
-from .attention import attention_probabilities
+from .attention import attention_probabilities, MultiHeadAttention
 from .model import MAEConfig, MaskedAutoencoder
 from .files import tensor_shapes
 from .models import has_decoder, load_encoder, load_mae
@@ -60,11 +60,17 @@ def attentions(
     model: MaskedAutoencoder,  # the model
     part: str,  # 'encoder' or 'decoder'
 ) -> list[nn.Module]:  # one for each block
-    "The attention layers of one part. Raises `InputError` for the decoder of an encoder alone."
+    "The attention layers of one part. Raises `InputError` if there are none that have heads."
     if getattr(model, part) is None:
         raise InputError(f"the model has no {part}, expected a model folder or checkpoint "
                          "that holds the encoder and the decoder")
-    return [block.attention for block in getattr(model, part).blocks]
+    layers = [block.attention for block in getattr(model, part).blocks]
+    for layer in layers:
+        if not isinstance(layer, MultiHeadAttention):
+            raise InputError(f"{part}_attention {model.config.attention_of(part)!r} makes a "
+                             f"{type(layer).__name__}, expected a MultiHeadAttention, whose heads "
+                             "can be looked at")
+    return layers
 
 # %% ../nbs/33_heads.ipynb #487992c2
 def _head_name(
@@ -122,12 +128,12 @@ def find_heads(
 @contextmanager
 def watching(
     layers: list[nn.Module],  # one for each block
-    look,  # called with the block's number from 0 on, the layer and its input
+    look,  # called with the block's number from 0 on, the layer and its inputs
 ):
     "Call `look` whenever one of the layers is about to run, until the block ends."
     def hook(block):
         "The hook of one layer, which knows its block."
-        return lambda layer, arguments: look(block, layer, arguments[0])
+        return lambda layer, arguments: look(block, layer, *arguments)
 
     handles = [layer.register_forward_pre_hook(hook(block)) for block, layer in enumerate(layers)]
     try:
@@ -230,10 +236,10 @@ def attention_table(
         layers = attentions(model, part)
         statistics = [_RunningMean() for _ in layers]
 
-        def look(block, attention, x):
+        def look(block, attention, x, rotate):
             "Take in the weights of each clip of a batch."
             for clip in x.split(1):  # (1, n, width)
-                weights = attention_probabilities(attention, clip)[0]  # (h, n, n)
+                weights = attention_probabilities(attention, clip, rotate)[0]  # (h, n, n)
                 statistics[block].add(_attention_statistics(weights, distances))
 
         with watching(layers, look):
@@ -301,9 +307,9 @@ def _attention_maps(
         raise InputError(f"patch is {patch}, expected 0 to {n - 1}")
     rows = []
 
-    def look(block, attention, x):
+    def look(block, attention, x, rotate):
         "Keep what the one patch looks at."
-        weights = attention_probabilities(attention, x)[0]  # (h, n, n), 1 + n with a class token
+        weights = attention_probabilities(attention, x, rotate)[0]  # (h, n, n), perhaps 1 + n
         rows.append(weights[:, patch - n, -n:])
 
     batch = {name: example[name][None] for name in ("spectrogram", "noise")}

@@ -31,7 +31,7 @@ from .settings import model_name
 from .sharing import default_model
 from .tasks import check_task, claim_path, read_task, Task
 from .task_sets import find_tasks, make_builtin_tasks, open_task
-from .encoders import embed_otherwise, open_hear_model
+from .encoders import embed_with_options, open_hear_model
 from .task_embeddings import embed_task, embeddings_key
 from .embedded import EmbeddedSplit, read_embedded
 from .scores import EVENT_SCORES, SCORES, sound_rows
@@ -291,7 +291,7 @@ def _open_models(names, device, how):
         except Exception as error:  # a HEAR module may raise anything
             failed.append((name, error))
             continue
-        model = embed_otherwise(model, **how)
+        model = embed_with_options(model, **how)
         if model.name in opened:
             problem = f"would write to the same folders as another model, {model.name}"
             failed.append((name, InputError(problem)))
@@ -309,7 +309,7 @@ def _hear_jobs(
     models: list[str],  # names for `open_hear_model`
     out: str | Path,  # folder of embeddings and results
     device: str,  # where to calculate
-    **how,  # settings of `embed_otherwise`
+    **how,  # settings of `embed_with_options`
 ):  # yields what `run_jobs` takes
     "What there is to do, task by task."
     found, seen = find_tasks(tasks_dir), set()
@@ -424,7 +424,7 @@ def hear(
     out: str | Path,  # folder of embeddings and results
     embeddings: str | Path | None,  # ready embeddings of one model
     device: str,  # where to calculate
-    **how,  # settings of `embed_otherwise`
+    **how,  # settings of `embed_with_options`
 ) -> str:  # what to print at the end
     "The work of `mwmae_hear`. Raises `InputError` if nothing could be scored."
     if not 1 <= seeds <= _MOST_SEEDS:

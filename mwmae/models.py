@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from .audio import InputError
-from .attention import head_width, window_sizes
+from .attention import head_width
 from .model import Encoder, MAEConfig, MaskedAutoencoder
 from mwmae.files import (
     atomic_folder, load_config, load_tensors, save_config, save_tensors, tensor_shapes,
@@ -67,22 +67,35 @@ def _large_shapes(config, part):
     "Shapes by name of the tensors of an encoder or decoder that grow with the settings."
     width, depth = getattr(config, f"{part}_width"), getattr(config, f"{part}_depth")
     shapes = {f"{part}.positions": (config.patches + config.cls_token, width)}
-    for block in range(depth):
-        shapes[f"{part}.blocks.{block}.mlp.0.weight"] = (4 * width, width)
     if part == "encoder":
         shapes["encoder.patch_embed.proj.weight"] = (width, 1, *config.patch_size)
-        return shapes
-    shapes["decoder.predict.weight"] = (config.patch_values, width)
-    windows = config.decoder_windows if config.multi_window else window_sizes(config.patches)
-    heads = config.decoder_heads or len(windows)
-    biased = []  # windows whose heads have a learned position bias
-    if config.multi_window and config.rel_pos_bias:
-        biased = [window for window in windows if window != config.patches]
+    else:
+        shapes["decoder.predict.weight"] = (config.patch_values, width)
     for block in range(depth):
-        attention = f"decoder.blocks.{block}.attention"
-        shapes[f"{attention}.proj.weight"] = (width, heads * head_width(width, heads))
+        name = f"{part}.blocks.{block}"
+        if config.feed_forward == "mlp":
+            shapes[f"{name}.mlp.0.weight"] = (4 * width, width)
+        else:  # a part of the user's own
+            shapes[f"{name}.norm1.weight"] = (width,)
+        shapes |= _attention_shapes(config, part, f"{name}.attention")
+    return shapes
+
+
+def _attention_shapes(config, part, name):
+    "Shapes by name of the large tensors in the attention of a block."
+    width, kind = getattr(config, f"{part}_width"), config.attention_of(part)
+    windows = config.decoder_windows
+    if kind == "windows":
+        heads = len(windows)
+    elif kind == "plain" and part == "decoder":  # heads of the encoder divide its width
+        heads = config.decoder_heads or len(windows)
+    else:
+        return {}
+    shapes = {f"{name}.proj.weight": (width, heads * head_width(width, heads))}
+    if kind == "windows" and config.rel_pos_bias:
+        biased = [window for window in windows if window != config.patches]
         for number, window in enumerate(biased):
-            shapes[f"{attention}.rel_pos.{number}"] = (2 * window - 1,)
+            shapes[f"{name}.rel_pos.{number}"] = (2 * window - 1,)
     return shapes
 
 # %% ../nbs/09_models.ipynb #ba995ac1
@@ -195,7 +208,7 @@ def stretch_positions(
 # %% ../nbs/09_models.ipynb #a9c52dc7
 ENCODER_SETTINGS = (
     "mels", "patch_frames", "patch_mels", "encoder_width", "encoder_depth", "encoder_heads",
-    "cls_token")
+    "cls_token", "positions", "encoder_attention", "feed_forward")
 
 
 def check_encoder(

@@ -41,7 +41,8 @@ from .sharing import find_model
 from .crops import ClipIndex, CropDataset, split_held_out
 from .quick import probe_sounds, QuickProbe
 from mwmae.settings import (
-    machine_settings, main_first, open_data, PretrainConfig, processes, training_share,
+    machine_settings, main_first, open_data, open_tracker, PretrainConfig, processes,
+    training_share,
 )
 from mwmae.record import (
     check_no_run, check_state, claimed_run, describe_run, new_run, newest_run, PROBED, Record,
@@ -164,7 +165,8 @@ class Run:
         self.config, self.folder, self.corpus = config, Path(folder), corpus
         AcceleratorState._reset_state()  # an earlier run of this process may differ in precision
         self.accelerator = Accelerator(
-            cpu=not torch.accelerator.is_available(), log_with=config.tracker, project_dir=folder,
+            cpu=not torch.accelerator.is_available(), project_dir=folder,
+            log_with=open_tracker(config.tracker, self.folder),
             mixed_precision={"fp32": "no", "bf16": "bf16"}[config.precision])
         shape = config.model_config()
         train, held_out = split_held_out(corpus)

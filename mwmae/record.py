@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from .audio import InputError
-from .model import show_reconstruction
+from .masking import show_reconstruction
 from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
     remove_leftovers, save_config, shown,

@@ -7,7 +7,6 @@ __all__ = ['model_card', 'save_pretrained', 'push_to_hub', 'packaged_folder', 'f
            'share_encoder']
 
 # %% ../nbs/11_sharing.ipynb #7b1fe349
-import dataclasses
 import html
 import os
 import re
@@ -20,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from .audio import InputError
 from .model import Encoder, MAEConfig, MaskedAutoencoder
-from .files import atomic_folder, check_replaceable, read_json, shown
+from .files import atomic_folder, check_replaceable, read_json, saved_settings, shown
 from .models import write_model, load_encoder, load_mae, MODEL_FILES
 from .checkpoints import list_checkpoints, newest_checkpoint, runs_by_age
 
@@ -95,7 +94,7 @@ def model_card(
         "model = load_model(\"FOLDER_OR_HUB_NAME\")\n"
         "embeddings = get_scene_embeddings(audio, model)"
         "  # audio (n, samples): mono, 16 kHz, between -1 and 1\n```",
-        "## Shape\n\n" + _table([("setting", "value"), *dataclasses.asdict(config).items()])]
+        "## Shape\n\n" + _table([("setting", "value"), *saved_settings(config).items()])]
     if training:
         parts.append("## Training\n\n" + _table([("setting", "value"), *training.items()]))
     if scores:

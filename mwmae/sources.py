@@ -287,7 +287,7 @@ def parquet_sounds(
         yield Sound(name, str(path), problem=problem)
 
 # %% ../nbs/12_sources.ipynb #f230f71a
-SOURCES: dict[str, Callable] = {  # suffix -> function of (path, name) that yields `Sound`s
+SOURCES: dict[str, Callable] = {  # suffix or name -> function of (path, name), yields `Sound`s
     ".tar": tar_sounds,
     ".parquet": parquet_sounds,
 }
@@ -391,12 +391,25 @@ def _folder_sounds(folder):
         elif _suffix(name) in SOUND_SUFFIXES:
             yield Sound(name, os.path.join(folder, name))
 
+# %% ../nbs/12_sources.ipynb #9c8a5848
+def named_source(
+    source: str | Path,  # such as 'mine:rest'
+) -> tuple[Callable, str] | None:  # the function of `SOURCES`, and the rest; None: a path
+    "The source that a text names, unless it is a path that is there."
+    name, colon, rest = os.fspath(source).partition(":")
+    if not colon or "." in name or name not in SOURCES or os.path.lexists(source):
+        return None
+    return SOURCES[name], rest
+
 # %% ../nbs/12_sources.ipynb #66e4344b
 def list_sounds(
-    source: str | Path,  # folder, manifest (.csv, .parquet), archive of `SOURCES`, or a sound file
+    source: str | Path,  # folder, manifest, archive or name of `SOURCES`, or a sound file
 ) -> Iterator[Sound]:  # every sound once, in an order that depends on names alone
     "All sounds of a source. Raises `InputError` if there is no such source."
     source = os.fspath(source)
+    if named := named_source(source):
+        yield from named[0](named[1], source)
+        return
     if os.path.isdir(source):
         yield from _folder_sounds(source)
         return

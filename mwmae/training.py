@@ -17,8 +17,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from .patches import patchify
-from .masking import random_masking
-from .model import MAEConfig, masked_loss, MaskedAutoencoder
+from .masking import masked_loss, MASKING
+from .model import MAEConfig, MaskedAutoencoder
 
 # %% ../nbs/07_training.ipynb #2572dfd7
 def learning_rate(
@@ -143,7 +143,7 @@ def band_mean_loss(
     guess = patchify(means, config.patch_size)  # (1, n, patch values)
     losses = []
     for batch in batches:
-        mask = random_masking(batch["noise"], config.mask_ratio).mask
-        patches = patchify(batch["spectrogram"], config.patch_size)
-        losses.append(masked_loss(guess.expand_as(patches), patches, mask, config.norm_pix_loss))
+        mask = MASKING[config.masking](batch["noise"], config.mask_ratio, config.grid).mask
+        target = config.predicts.make(patchify(batch["spectrogram"], config.patch_size))
+        losses.append(masked_loss(guess.expand_as(target), target, mask))
     return torch.cat(losses).double().mean().item()

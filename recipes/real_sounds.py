@@ -46,7 +46,7 @@ from mwmae.probe import list_folds, read_grid, task_points
 from mwmae.quick import linear_labels, nearest_labels
 from mwmae.report import card_scores, grid_report, markdown_table, report_table, report_text
 from mwmae.compare import collect_results, score_rows
-from mwmae.encoders import embed_otherwise, HearModel, open_hear_model, random_model
+from mwmae.encoders import embed_with_options, HearModel, open_hear_model, random_model
 from mwmae.tasks import load_sound, read_split, Task
 from mwmae.task_embeddings import embed_task, row_order
 from mwmae.task_sets import find_tasks, open_task
@@ -335,7 +335,7 @@ def opened_otherwise(
 ) -> list[HearModel]:  # under short names, too
     "What is embedded in another way, which depends on the kind of task."
     named = {model.name: model for model in models}
-    return [replace(embed_otherwise(named[model], **ways[kind]), name=name) for name, (model, ways) in OTHERWISE.items()]
+    return [replace(embed_with_options(named[model], **ways[kind]), name=name) for name, (model, ways) in OTHERWISE.items()]
 
 
 def evaluate_all(
@@ -380,7 +380,7 @@ def choose(
         for way in tqdm(ways, f"choose: {task.name}", unit="way", disable=None):
             path = out / "ways" / f"{'-'.join([task.name, *map(str, way.values())])}.csv"
             if not path.is_file():
-                splits = read_embedded(embed_task(task, embed_otherwise(model, **way), out / "ways" / task.name))[1]
+                splits = read_embedded(embed_task(task, embed_with_options(model, **way), out / "ways" / task.name))[1]
                 runs = [(seed, point) for seed in range(seeds) for point in task_points(points, task)]
                 chosen = best_of_folds(task, splits, range(len(list_folds(task))), runs, device)
                 score = 100 * np.mean([trained.score for fold in chosen for _, trained in fold.values()])

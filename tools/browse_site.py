@@ -44,6 +44,7 @@ LOOK = r"""async () => {
     .flatMap(t => t.match(/.{0,30}\]\([^\s)]+\)|:::.*|.{0,20}\{#[^\s}]+\}|@(fig|eq|sec|tbl)-\w+/g) || []);
   const scroll = [...document.querySelectorAll(".katex-display")].filter(e => e.scrollWidth > e.clientWidth + 1);
   const code = [...document.querySelectorAll("main pre")].map(e => e.textContent).join("\n");
+  const hidden = [...document.querySelectorAll("main pre")].filter(e => e.getClientRects().length && e.clientWidth < 20 && !e.closest("details:not([open])"));
   const players = [];
   for (const player of document.querySelectorAll("audio, video")) {
     const source = player.currentSrc || player.src || player.querySelector("source")?.src || "";
@@ -65,6 +66,7 @@ LOOK = r"""async () => {
     long: scroll.map(e => e.querySelector("annotation").textContent.slice(0, 60)),
     unlinked: code.match(/\[`[^`\n]*`\]\(http[^)\n]*\)/g) || [],
     players,
+    hidden: hidden.map(e => e.textContent.slice(0, 40)),
     images: [...document.querySelectorAll("img")].map(i => ({alt: i.alt.trim(), width: i.naturalWidth, start: i.src.slice(0, 60)})),
     links: [...document.querySelectorAll("a[href]")].filter(a => a.getAttribute("href")).map(a => a.href),
     ids: [...document.querySelectorAll("[id], a[name]")].flatMap(e => [e.id, e.getAttribute("name")]).filter(Boolean),
@@ -186,6 +188,7 @@ class Browse:
         self.check(look["formulas"] >= formulas, f"{look['formulas']} formulas are typeset, the notebook has {formulas}")
         self.check(not look["long"], f"formulas wider than the page: {look['long'][:3]}")
         self.check(not look["unlinked"], f"links in code, where they are only text: {look['unlinked'][:3]}")
+        self.check(not look["hidden"], f"code that nobody can see: {look['hidden'][:3]}")
         self.check(not look["repeated"], f"anchors that stand twice: {look['repeated'][:5]}")
         self.check(self.loaded <= PAGE_LIMIT, f"loads {self.loaded:,} bytes, more than {PAGE_LIMIT:,}")
         for i, sound in enumerate(look["players"]):

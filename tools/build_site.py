@@ -1,11 +1,11 @@
 """Build the site offline: nbdev processes the notebooks into _proc, smalldocs renders them into _docs.
 
 The published site is rendered from the same _proc and the same _quarto.yml by Quarto (--process stops
-before rendering). Before either renders, signatures are mended where nbdev leaves them unreadable, words in
-tables go to the left, and no line breaks between a number and its sign. smalldocs is
-brought to do four things as nbdev and Quarto do: name a page as nbdev does (02_masking.ipynb is
-masking.html), link names in backticks to this copy of the site, load KaTeX from the site, and ask no
-other host for fonts (fonts.scss does that for Quarto).
+before rendering). Before either renders, a page that shows the source of a function gets no signature above it
+(page_filter.py), signatures are mended where nbdev leaves them unreadable, words in tables go to the left, and no
+line breaks between a number and its sign. smalldocs is brought to do four things as nbdev and Quarto do: name a
+page as nbdev does (02_masking.ipynb is masking.html), link names in backticks to this copy of the site, load
+KaTeX from the site, and ask no other host for fonts (fonts.scss does that for Quarto).
 """
 import ast
 import inspect
@@ -18,11 +18,12 @@ import textwrap
 from importlib import import_module
 from pathlib import Path
 
+import nbdev.serve
 from fastcore.script import call_parse
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.quarto import refresh_quarto_yml
-from nbdev.serve import proc_nbs
+from page_filter import PageFilter
 from smalldocs import layout
 from smalldocs.config import load
 from smalldocs.site import Site
@@ -135,11 +136,14 @@ def mend(
     proc: Path,  # the folder of processed notebooks
 ):
     "Mend in processed notebooks the signatures that `show_doc` wrote, tables, and lines that break after a number."
-    for path in proc.rglob("*.ipynb"):
+    paths = list(proc.rglob("*.ipynb"))
+    shown = {name for path in paths for name in re.findall(r'<div id=\\"(_\w+)', path.read_text(encoding="utf-8"))}
+    link = lambda found: found[0] if found[2] in shown else found[1]  # a private name whose source is not shown has no anchor
+    for path in paths:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
-                text = re.sub(r"\[(`_\w+`)\]\([^)\s]*\)", r"\1", "".join(cell["source"]))  # private names have no anchor
+                text = re.sub(r"\[(`_\w+`)\]\([^)\s]*#([^)\s]*)\)", link, "".join(cell["source"]))
                 cell["source"] = keep_together(text).splitlines(keepends=True)
             for output in cell.get("outputs", []):
                 data = output.get("data", {})
@@ -165,8 +169,9 @@ def main(
     # From the beginning each time: nbdev's cache does not notice a notebook that was removed.
     for folder in (config.config_path / "_proc", config.doc_path):
         shutil.rmtree(folder, ignore_errors=True)
+    nbdev.serve.FilterDefaults = PageFilter
     try:
-        proc = proc_nbs(n_workers=n_workers)
+        proc = nbdev.serve.proc_nbs(n_workers=n_workers)
     except Exception as error:
         sys.exit(f"{error}\nCells that import, are exported or call show_doc run here, without those before them: "
                  "keep imports in cells of their own.")

@@ -27,23 +27,18 @@ import pyarrow
 import pyarrow.parquet
 import soundfile
 import torch
+from common import make_task, run_command
 from fastcore.script import call_parse
 
 import mwmae
-from mwmae.commands import mwmae_analyze
-from mwmae.commands import mwmae_convert
-from mwmae.models import save_model
-from mwmae.commands import run_at_command_line
-from mwmae.commands import mwmae_prepare
-from mwmae.store import prepare
-from mwmae.commands import mwmae_embed
-from mwmae.commands import mwmae_export
+from mwmae.commands import (
+    mwmae_analyze, mwmae_convert, mwmae_embed, mwmae_export, mwmae_finetune, mwmae_hear, mwmae_prepare, mwmae_pretrain,
+    mwmae_report,
+)
 from mwmae.files import fingerprint
-from mwmae.commands import mwmae_finetune
 from mwmae.model import MAEConfig, MaskedAutoencoder
-from mwmae.commands import mwmae_pretrain
-from mwmae.commands import mwmae_hear
-from mwmae.commands import mwmae_report
+from mwmae.models import save_model
+from mwmae.store import prepare
 
 PACKAGE = Path(mwmae.__file__).parent
 LIMIT = 120  # seconds that a case may take
@@ -98,6 +93,8 @@ FORBIDDEN = {
 METHODS = {"extractall", "extract"}  # of archives: only what unpacks regular files by its own check may write
 ALLOWED = {
     "importlib.import_module": ("_import_hear_module", "a HEAR module is code that the user names"),
+    "exec": ("_run_code", "--code is code that the user names"),
+    "compile": ("_run_code", "as exec"),
     "pickle.Unpickler": ("_PlainUnpickler", "the reader of the kit's label lists, whose find_class only raises"),
 }
 
@@ -283,32 +280,7 @@ class Case:
         name: str = "hostile",  # of the task
     ) -> Path:  # the same
         "A HEAR task of twelve sounds, with traps."
-        folder.mkdir(parents=True)
-        metadata = {
-            "task_name": name,
-            "version": "v1",
-            "mode": "full",
-            "embedding_type": "scene",
-            "prediction_type": "multiclass",
-            "split_mode": "trainvaltest",
-            "splits": ["train", "valid", "test"],
-            "sample_duration": 0.5,
-            "evaluation": ["top1_acc"],
-        }
-        (folder / "task_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-        (folder / "labelvocabulary.csv").write_text("idx,label\n0,a\n1,b\n", encoding="utf-8")
-        for split in metadata["splits"]:
-            (folder / "16000" / split).mkdir(parents=True)
-            names = [f"{split}-{i}.wav" for i in range(4)]
-            for i, name in enumerate(names):
-                soundfile.write(
-                    folder / "16000" / split / name,
-                    0.1 * np.random.default_rng([i, len(split)]).standard_normal(8_000),
-                    16_000,
-                )
-            (folder / f"{split}.json").write_text(
-                json.dumps({name: ["ab"[i % 2]] for i, name in enumerate(names)}), encoding="utf-8"
-            )
+        make_task(folder, name)
         self.traps(folder)
         return folder
 
@@ -763,18 +735,8 @@ def run(
     arguments: list,  # of the command line
 ) -> str:  # how it ended
     "Run a command as at the command line."
-    sys.argv = [function.__name__, *map(str, arguments)]
-    with tempfile.TemporaryFile() as errors:
-        os.dup2(errors.fileno(), 2)
-        try:
-            with redirect_stdout(io.StringIO()):
-                run_at_command_line(function.__wrapped__)
-            return "0"
-        except SystemExit as end:
-            sys.stderr.flush()
-            errors.seek(0)
-            said = errors.read().decode("utf-8", "replace").strip()
-            return f"{end.code}: {said}"
+    status, said = run_command(function, *arguments)
+    return f"{status}: {said}" if status else "0"
 
 
 @call_parse

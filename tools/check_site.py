@@ -2,6 +2,8 @@
 
 Looks only at files: an address on another host is not asked for.
 """
+import json
+import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,6 +27,15 @@ def read_page(
     if file.stat().st_size > PAGE_LIMIT:
         problems.append(f"{file.stat().st_size:,} bytes, more than {PAGE_LIMIT:,}")
     return links, anchors, problems
+
+
+def beside_title(
+    notebook: Path,  # a notebook
+) -> str:  # the first line; empty if there is none
+    "Words in the cell of the title, which nbdev leaves out of the page unless they are `> subtitle` or `- key: value`."
+    cell = json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]
+    lines = "".join(cell["source"]).splitlines() if cell["cell_type"] == "markdown" else []
+    return next((line for line in lines if line.strip() and not re.match(r"# |> |- \S.*:", line)), "")
 
 
 def check(
@@ -66,6 +77,9 @@ def main(
     "Check a built site and print `N links checked, N broken`; exit 1 if there is anything to mend."
     folder = Path(site or get_config().doc_path).resolve()
     checked, broken, problems = check(folder)
+    for notebook in sorted(get_config().nbs_path.glob("*.ipynb")):
+        if lost := beside_title(notebook):
+            problems.append(f"{notebook.name}: in the cell of the title, so left out of the page: {lost[:60]}")
     for line in broken + problems:
         print(line)
     print(f"{checked} links checked, {len(broken)} broken, {len(problems)} other problems")

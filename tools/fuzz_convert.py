@@ -18,54 +18,30 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import torch
+from common import ARGUMENTS, packed_leaf as array, published_tree, write_published
 from fastcore.script import call_parse
 from tqdm import tqdm
 
 from mwmae.audio import InputError
-from mwmae.convert import convert, flax_name
+from mwmae.convert import convert
 from mwmae.models import load_encoder, load_mae
 from mwmae.model import MAEConfig, MaskedAutoencoder
 
 LIMIT = 20  # seconds that one case may take
 MEMORY = 2 << 30  # bytes that all cases may take beyond what the process had at first
 KINDS = "cut", "bytes", "array", "tree", "settings", "text"
-SETTINGS = dict(img_size=[200, 80], patch_size=[4, 16], decoder_num_heads=8, decoder_window_sizes=[2, 5, 10, 25, 50, 125, 0, 0], mask_ratio=0.8, window_sizes=0)
+SETTINGS = ARGUMENTS | {"mask_ratio": 0.8}
 HOSTILE = [None, True, 0, -1, 1, 2**63, 10**300, 1.5, float("nan"), float("inf"), -float("inf"), "", "a\nb", "../../x", "9" * 5000, [], {}, [0], [0, 0], [-4, 16],
            [1e9, 1], [2**31, 2**31], [[4, 16]], ["4", "16"], [4], [4, 16, 1], {"a": 1}, [250] * 3000, [2, 5], [1] * 8, [250] * 8]
-
-
-def array(
-    shape,  # a list of sizes
-    kind,  # name of a type
-    data,  # bytes
-    code: int = 1,  # the extension type
-) -> msgpack.ExtType:
-    "An array as the published system stores it."
-    return msgpack.ExtType(code, msgpack.packb((shape, kind, data)))
 
 
 def published(
     folder: Path,  # where to write
 ):
     "Write a small checkpoint in the published form, untrained."
-    model = MaskedAutoencoder(MAEConfig(encoder_width=48, encoder_depth=1, encoder_heads=3, decoder_width=32, decoder_depth=1))
-    weights, tree = model.state_dict(), {}
-    inner = {"encoder": ("Attention_0/Dense_0", "Attention_0/Dense_1"), "decoder": ("wmha_block/qkv", "wmha_block/proj")}
-    layers = [f"{side}_block_00/{layer}" for side in inner for layer in (*inner[side], "LayerNorm_0", "LayerNorm_1", "Mlp_0/Dense_0", "Mlp_0/Dense_1")]
-    layers += ["encoder_norm", "decoder_norm", "decoder_embed", "decoder_pred", "patch_embed/proj"]
-    paths = [f"{layer}/{kind}" for layer in layers for kind in ("scale" if "orm" in layer else "kernel", "bias")]
-    for path in [*paths, "pos_embed", "decoder_pos_embed", "mask_token"]:
-        value, branch = weights[flax_name(path)].detach(), tree
-        if path.endswith("kernel"):
-            value = value.permute(2, 3, 1, 0) if value.ndim == 4 else value.T
-        if path.endswith("pos_embed"):
-            value = value[None]
-        *outer, last = path.split("/")
-        for name in outer:
-            branch = branch.setdefault(name, {})
-        branch[last] = array(list(value.shape), "float32", value.contiguous().numpy().tobytes())
-    (folder / "checkpoint_1").write_bytes(msgpack.packb({"params": tree, "step": array([], "int32", bytes(4)), "buffers": {}}))
-    (folder / "config.json").write_text(json.dumps({"model": {"model_args": SETTINGS}}), encoding="utf-8")
+    config = MAEConfig(encoder_width=48, encoder_depth=1, encoder_heads=3, decoder_width=32, decoder_depth=1)
+    tree = published_tree(MaskedAutoencoder(config))
+    write_published(folder, tree, SETTINGS, 1, step=array([], "int32", bytes(4)), buffers={})
 
 
 def branches(

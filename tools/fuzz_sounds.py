@@ -20,7 +20,6 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
-from contextlib import redirect_stdout
 from multiprocessing import connection, get_context
 from pathlib import Path
 
@@ -29,22 +28,20 @@ import pandas as pd
 import pyarrow.parquet
 import soundfile
 import torch
+from common import run_command
 from fastcore.script import call_parse
 from tqdm import tqdm
 
 from mwmae.audio import InputError, read_audio
-from mwmae.commands import run_at_command_line
 from mwmae.crops import SpectrogramStore
-from mwmae.commands import mwmae_prepare
 from mwmae.recordings import quiet_decoders
 from mwmae.store import read_skipped
 from mwmae.embed import (
     EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model, step_count,
 )
 from mwmae.classifier import load_classifier
-from mwmae.commands import mwmae_embed
 from mwmae.models import save_model
-from mwmae.commands import mwmae_finetune
+from mwmae.commands import mwmae_embed, mwmae_finetune, mwmae_prepare
 from mwmae.model import MaskedAutoencoder, model_config
 
 LIMIT = 120  # seconds after which a case hangs, however busy the machine is
@@ -434,23 +431,7 @@ def run(
     *arguments: str,  # of the command line
 ) -> tuple[int, str]:  # exit status, and the line on standard error
     "Run a command in this process as at the command line. Raises `Violation` if it does not end as a command should."
-    kept, stderr = sys.argv, os.dup(2)
-    sys.argv = [function.__name__, *arguments]
-    with tempfile.TemporaryFile() as err:
-        os.dup2(err.fileno(), 2)
-        try:
-            with redirect_stdout(io.StringIO()):
-                run_at_command_line(function.__wrapped__)
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            sys.argv = kept
-        err.seek(0)
-        said = err.read().decode("utf-8", "replace").strip()
+    status, said = run_command(function, *arguments)
     if status not in (0, 2) or "Traceback" in said:
         raise Violation(f"status {status}: {said}")
     if status == 2 and ("\n" in said or not said.startswith(f"{function.__name__}: ") or not 30 < len(said) < 1200):

@@ -24,14 +24,12 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same sums in the same order
 
-import msgpack
-import numpy as np
 import soundfile
 import torch
+from common import make_task, published_tree, write_published
 from fastcore.script import call_parse
 
 from mwmae.audio import SAMPLE_RATE
-from mwmae.convert import flax_name
 from mwmae.sharing import save_pretrained
 from mwmae.commands import run_at_command_line
 from mwmae.files import fingerprint
@@ -58,66 +56,16 @@ def make_sounds(
         soundfile.write(place, samples.numpy(), SAMPLE_RATE)
 
 
-def make_task(
-    folder: Path,  # where
-):
-    "Write a small task of two pitches, split in three."
-    rng = np.random.default_rng(0)
-    splits = {"train": 12, "valid": 6, "test": 6}
-    for split, count in splits.items():
-        place = folder / "16000" / split
-        place.mkdir(parents=True)
-        labels = {f"{split}{i}.wav": ["low" if i % 2 else "high"] for i in range(count)}
-        (folder / f"{split}.json").write_text(json.dumps(labels), encoding="utf-8")
-        for name, (label,) in labels.items():
-            hertz = (300 if label == "low" else 1200) + rng.uniform(0, 50)
-            wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
-            soundfile.write(place / name, wave, SAMPLE_RATE)
-    (folder / "labelvocabulary.csv").write_text("idx,label\n0,low\n1,high\n", encoding="utf-8")
-    metadata = dict(
-        task_name="pitches", version="v1", mode="full", embedding_type="scene", prediction_type="multiclass",
-        split_mode="trainvaltest", splits=list(splits), sample_duration=1.0, evaluation=["top1_acc"])
-    (folder / "task_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-
-
-def make_published(
-    folder: Path,  # where
-):
-    "Write the leaves of a small model as the published system stores them."
-    model = MaskedAutoencoder(model_config("mwmae_nano_4x16"))
-    layers = ("LayerNorm_0", "LayerNorm_1", "Mlp_0/Dense_0", "Mlp_0/Dense_1")
-    attention = {"encoder": ("Attention_0/Dense_0", "Attention_0/Dense_1"), "decoder": ("wmha_block/qkv", "wmha_block/proj")}
-    depth = {"encoder": model.config.encoder_depth, "decoder": model.config.decoder_depth}
-    blocks = [f"{side}_block_{i:02d}/{layer}" for side in depth for i in range(depth[side]) for layer in (*layers, *attention[side])]
-    blocks += ["encoder_norm", "decoder_norm", "decoder_embed", "decoder_pred", "patch_embed/proj"]
-    kinds = lambda layer: ("scale" if "norm" in layer.lower() else "kernel", "bias")
-    tree = {}
-    for path in [*(f"{layer}/{kind}" for layer in blocks for kind in kinds(layer)), "pos_embed", "decoder_pos_embed", "mask_token"]:
-        value, inner = model.state_dict()[flax_name(path)].float(), tree
-        if "pos_embed" in path:
-            value = value[None]
-        if path.endswith("kernel"):
-            value = value.permute(2, 3, 1, 0) if value.ndim == 4 else value.T
-        *above, last = path.split("/")
-        for layer in above:
-            inner = inner.setdefault(layer, {})
-        leaf = (list(value.shape), "float32", value.contiguous().numpy().tobytes())
-        inner[last] = msgpack.ExtType(1, msgpack.packb(leaf))
-    folder.mkdir()
-    arguments = dict(img_size=[200, 80], patch_size=[4, 16], decoder_num_heads=8, decoder_window_sizes=model.config.decoder_windows)
-    (folder / "config.json").write_text(json.dumps({"model": {"model_args": arguments}}), encoding="utf-8")
-    (folder / "checkpoint_7").write_bytes(msgpack.packb({"params": tree}))
-
-
 def make_inputs(
     folder: Path,  # where
 ):
     "Write what the commands read: sounds, a model, a task and a grid of two points."
     make_sounds(folder / "sounds", 34, 2.0)
-    make_task(folder / "tasks" / "pitches-v1-full")
+    make_task(folder / "tasks" / "pitches-v1-full", "pitches", counts=(12, 6, 6), seconds=1.0)
     torch.manual_seed(0)
-    save_pretrained(MaskedAutoencoder(model_config("mwmae_nano_4x16")), folder / "model")
-    make_published(folder / "published")
+    model = MaskedAutoencoder(model_config("mwmae_nano_4x16"))
+    save_pretrained(model, folder / "model")
+    write_published(folder / "published", published_tree(model))
     points = [{"lr": rate, "epochs": 12, "hidden_dim": 32} for rate in (1e-3, 3e-3)]
     (folder / "grid.json").write_text(json.dumps(points), encoding="utf-8")
 

@@ -306,12 +306,12 @@ def long_sounds(count, seconds):
     "A step that makes sounds that take a while."
 
     def step(work):
-        from .fixtures import _tone
         import soundfile
+        from common import tone
 
         (work / "many").mkdir()
         for i in range(count):
-            soundfile.write(work / "many" / f"{i:03d}.wav", _tone(seconds, 200 + i), 16_000)
+            soundfile.write(work / "many" / f"{i:03d}.wav", tone(seconds, 200 + i), 16_000)
 
     return step
 

@@ -1,14 +1,16 @@
 "Small things that cases start from, made once: sounds, a model, a task, results, a run, a published checkpoint."
 
-import csv
 import json
 import shutil
 import tarfile
 from pathlib import Path
 
+import common
+from common import make_task, tone
+
 from .case import ROOT, Case, run_commands
 
-NANO = (48, 2, 3)  # width, depth and heads that the smallest encoder has here, so that training takes a second
+NANO = (48, 2, 3, 96, 2)  # what the smallest encoder is here, so that training takes a second
 
 
 def import_everything():
@@ -49,15 +51,6 @@ def tiny_config(**changes):
     )
 
 
-def _tone(seconds, pitch, rate=16_000, level=0.3):
-    "A tone with a little noise."
-    import numpy as np
-
-    time = np.arange(round(seconds * rate)) / rate
-    noise = np.random.default_rng(round(pitch)).standard_normal(len(time))
-    return (level * np.sin(2 * np.pi * pitch * time) * np.exp(-time) + 0.01 * noise).astype(np.float32)
-
-
 def make_sounds(folder: Path):
     "Six sounds of several formats."
     import soundfile
@@ -66,7 +59,7 @@ def make_sounds(folder: Path):
     for i, name in enumerate(("a.wav", "b.flac", "c.ogg", "d.wav", "deep/e.wav", "deep/f.wav")):
         (folder / name).parent.mkdir(exist_ok=True)
         rate = 22_050 if name == "d.wav" else 16_000
-        soundfile.write(folder / name, _tone(0.6 + 0.1 * i, 220 * (i + 1), rate), rate)
+        soundfile.write(folder / name, tone(0.6 + 0.1 * i, 220 * (i + 1), rate), rate)
 
 
 def make_labelled(folder: Path):
@@ -76,41 +69,7 @@ def make_labelled(folder: Path):
     for label, pitch in (("high", 2000), ("low", 200)):
         (folder / label).mkdir(parents=True)
         for i in range(4):
-            soundfile.write(folder / label / f"{i}.wav", _tone(0.5, pitch * (1 + i / 10)), 16_000)
-
-
-def make_task(folder: Path, name: str = "tiny", **changes):
-    "A HEAR task with three splits of four clips."
-    from mwmae.audio import SAMPLE_RATE
-    from mwmae.tasks import wav_bytes
-
-    metadata = {
-        "task_name": name,
-        "version": "v1",
-        "mode": "full",
-        "embedding_type": "scene",
-        "prediction_type": "multiclass",
-        "split_mode": "trainvaltest",
-        "splits": ["train", "valid", "test"],
-        "sample_duration": 0.5,
-        "evaluation": ["top1_acc"],
-        "use_scoring_for_early_stopping": True,
-        "evaluation_params": {},
-    } | changes
-    folder.mkdir(parents=True)
-    (folder / "task_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-    with open(folder / "labelvocabulary.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("idx", "label"), (0, "high"), (1, "low")])
-    for number, split in enumerate(("train", "valid", "test")):
-        truth = {}
-        (folder / str(SAMPLE_RATE) / split).mkdir(parents=True)
-        for i in range(4):
-            pitch = (2000, 200)[i % 2] * (1 + (i + 4 * number) / 20)
-            (folder / str(SAMPLE_RATE) / split / f"{split}{i}.wav").write_bytes(
-                wav_bytes(_tone(0.5, pitch), SAMPLE_RATE)
-            )
-            truth[f"{split}{i}.wav"] = [("high", "low")[i % 2]]
-        (folder / f"{split}.json").write_text(json.dumps(truth), encoding="utf-8")
+            soundfile.write(folder / label / f"{i}.wav", tone(0.5, pitch * (1 + i / 10)), 16_000)
 
 
 def make_model(folder: Path, **changes):
@@ -124,71 +83,21 @@ def make_model(folder: Path, **changes):
     save_model(MaskedAutoencoder(tiny_config(**changes)), folder)
 
 
-def _packed(tree):
-    "A tree of tensors as the published system packs them."
-    import msgpack
-
-    if isinstance(tree, dict):
-        return {name: _packed(value) for name, value in tree.items()}
-    return msgpack.ExtType(1, msgpack.packb((list(tree.shape), "float32", tree.contiguous().numpy().tobytes())))
-
-
 def published_tree() -> dict:
     "The parameters of a tiny model as the published system stores them."
     import torch
 
-    from mwmae.convert import flax_name
     from mwmae.model import MaskedAutoencoder
 
     torch.manual_seed(0)
     config = tiny_config(decoder_depth=2, decoder_heads=8, windows=[2, 5, 10, 25, 50, 125, 250, 250])
-    state, tree = MaskedAutoencoder(config).state_dict(), {}
-    kinds = lambda layer: ("scale" if "orm" in layer else "kernel", "bias")
-    paths = [
-        f"{layer}/{kind}"
-        for layer in ("encoder_norm", "decoder_norm", "decoder_embed", "decoder_pred", "patch_embed/proj")
-        for kind in kinds(layer)
-    ]
-    for i in range(2):
-        for side, attention in (
-            ("encoder", ("Attention_0/Dense_0", "Attention_0/Dense_1")),
-            ("decoder", ("wmha_block/qkv", "wmha_block/proj")),
-        ):
-            for layer in ("LayerNorm_0", "LayerNorm_1", "Mlp_0/Dense_0", "Mlp_0/Dense_1", *attention):
-                paths += [f"{side}_block_{i:02d}/{layer}/{kind}" for kind in kinds(layer)]
-    for path in [*paths, "pos_embed", "decoder_pos_embed", "mask_token"]:
-        value, inner = state[flax_name(path)], tree
-        if "pos_embed" in path:
-            value = value[None]
-        if path.endswith("kernel"):
-            value = value.permute(2, 3, 1, 0) if value.ndim == 4 else value.T
-        *layers, last = path.split("/")
-        for layer in layers:
-            inner = inner.setdefault(layer, {})
-        inner[last] = value
-    return tree
-
-
-ARGUMENTS = {
-    "img_size": [200, 80],
-    "patch_size": [4, 16],
-    "decoder_num_heads": 8,
-    "window_sizes": 0,
-    "decoder_window_sizes": [2, 5, 10, 25, 50, 125, 0, 0],
-}
+    return common.published_tree(MaskedAutoencoder(config))
 
 
 def make_published(folder: Path, tree=None, arguments=None, leaves=None):
     "A folder like those of the published system; `leaves` are packed already and stand beside the parameters."
-    import msgpack
-
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(
-        json.dumps({"model": {"model_args": ARGUMENTS | (arguments or {})}}), encoding="utf-8"
-    )
-    (folder / "checkpoint_7").write_bytes(
-        msgpack.packb({"params": _packed(published_tree() if tree is None else tree) | (leaves or {}), "step": 7})
-    )
+    parameters = published_tree() if tree is None else tree
+    common.write_published(folder, parameters | (leaves or {}), common.ARGUMENTS | (arguments or {}))
 
 
 def kit_result(scores=(0.5, 0.25, 0.75)):

@@ -5,6 +5,8 @@ import os
 import shutil
 import struct
 
+from common import packed_leaf
+
 from .case import Case
 from .fixtures import make_published, published_tree, then
 
@@ -90,6 +92,14 @@ CONFIGS = {
     "another depth": dict(encoder_depth=3),
     "other frames": dict(frames=400),
     "no bands": dict(mels=0),
+    "a position that nobody added": dict(positions="rotary"),
+    "a position that is a path": dict(positions="../parts.py"),
+    "a list of positions": dict(positions=["sincos"]),
+    "null for a position": dict(positions=None),
+    "a rule of windows that nobody added": dict(windows="mine"),
+    "windows in the encoder, with a bias": dict(encoder_attention="windows", rel_pos_bias=True),
+    "another target": dict(target="os.system"),
+    "code to run": dict(code="parts.py"),
 }
 TEXTS = {
     "empty": "",
@@ -200,13 +210,6 @@ def published(tree=None, arguments=None, leaves=None, **more):
     return step
 
 
-def _leaf(shape, kind, data, code=1):
-    "A leaf as the published system packs it."
-    import msgpack
-
-    return msgpack.ExtType(code, msgpack.packb((shape, kind, data)))
-
-
 def _cut_axis(tree):
     "Positions without an axis."
     tree["pos_embed"] = tree["pos_embed"].flatten()[0].clone()
@@ -237,22 +240,22 @@ TREES = {
 }
 LEAVES = {
     "empty data": lambda: {
-        "encoder_norm": {"scale": _leaf([48], "float32", b""), "bias": _leaf([48], "float32", bytes(192))}
+        "encoder_norm": {"scale": packed_leaf([48], "float32", b""), "bias": packed_leaf([48], "float32", bytes(192))}
     },
     "a number for a leaf": lambda: {"encoder_norm": 5},
     "a text for a leaf": lambda: {"encoder_norm": "x"},
     "a scalar leaf": lambda: {"encoder_norm": {"scale": 1.0, "bias": 2}},
     "a list for a leaf": lambda: {"encoder_norm": [1, 2]},
-    "an unknown type": lambda: {"encoder_norm": {"scale": _leaf([48], "object", bytes(384))}},
-    "a shape of 2^60": lambda: {"encoder_norm": {"scale": _leaf([1 << 60], "float32", bytes(192))}},
-    "a negative shape": lambda: {"encoder_norm": {"scale": _leaf([-1], "float32", bytes(192))}},
-    "data that are too short": lambda: {"encoder_norm": {"scale": _leaf([48], "float32", bytes(10))}},
-    "a shape in words": lambda: {"encoder_norm": {"scale": _leaf("48", "float32", bytes(192))}},
-    "another extension": lambda: {"encoder_norm": {"scale": _leaf([48], "float32", bytes(192), 77)}},
-    "a type of Python": lambda: {"encoder_norm": {"scale": _leaf([48], "O8", bytes(384))}},
-    "numbers for names": lambda: {5: {6: _leaf([1], "float32", bytes(4))}},
-    "positions of nothing": lambda: {"pos_embed": _leaf([0, 0, 0], "float32", b"")},
-    "complex numbers": lambda: {"encoder_norm": {"scale": _leaf([24], "complex64", bytes(192))}},
+    "an unknown type": lambda: {"encoder_norm": {"scale": packed_leaf([48], "object", bytes(384))}},
+    "a shape of 2^60": lambda: {"encoder_norm": {"scale": packed_leaf([1 << 60], "float32", bytes(192))}},
+    "a negative shape": lambda: {"encoder_norm": {"scale": packed_leaf([-1], "float32", bytes(192))}},
+    "data that are too short": lambda: {"encoder_norm": {"scale": packed_leaf([48], "float32", bytes(10))}},
+    "a shape in words": lambda: {"encoder_norm": {"scale": packed_leaf("48", "float32", bytes(192))}},
+    "another extension": lambda: {"encoder_norm": {"scale": packed_leaf([48], "float32", bytes(192), 77)}},
+    "a type of Python": lambda: {"encoder_norm": {"scale": packed_leaf([48], "O8", bytes(384))}},
+    "numbers for names": lambda: {5: {6: packed_leaf([1], "float32", bytes(4))}},
+    "positions of nothing": lambda: {"pos_embed": packed_leaf([0, 0, 0], "float32", b"")},
+    "complex numbers": lambda: {"encoder_norm": {"scale": packed_leaf([24], "complex64", bytes(192))}},
 }
 FLAX_BYTES = {
     "empty": lambda data: b"",

@@ -5,8 +5,10 @@ import os
 import pickle
 import shutil
 
+from common import make_task
+
 from .case import Case
-from .fixtures import make_task, then
+from .fixtures import then
 
 HEAR = "mwmae_hear tasks --model logmel --grid grid.json --seeds 2 --out hear"
 TINY = "tasks/tiny-v1-full"
