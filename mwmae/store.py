@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from tqdm import tqdm
 
-from .audio import InputError, SAMPLE_RATE
+from .audio import HOP, InputError, SAMPLE_RATE
 from mwmae.files import (
     check_file, errors_named, FolderClaim, load_config,
     save_config, shown,
@@ -40,7 +40,7 @@ class StoreState:
     sample_rate: int = SAMPLE_RATE  # Hz
     n_fft: int = 400  # samples
     win_length: int = 400  # samples
-    hop_length: int = 160  # samples
+    hop_length: int = HOP  # samples
     f_min: float = 50.0  # Hz
     f_max: float = 8000.0  # Hz
     mels: int = 80  # bands
