@@ -414,7 +414,8 @@ def list_sounds(
         yield from _folder_sounds(source)
         return
     if not os.path.exists(source):
-        raise InputError(f"{source}: there is no such folder or file, expected sounds")
+        hint = "; --code FILE adds sources by name" if ":" in source else ""
+        raise InputError(f"{source}: there is no such folder or file, expected sounds{hint}")
     check_file(source, "a folder or a file with sounds")
     name = os.path.basename(source)
     if _is_manifest(source):
