@@ -147,12 +147,20 @@ def run_stage(name: str, limit: float, given, environment: dict) -> str:
     return said[-1] if status == 1 and said else f"ended with status {status}"
 
 
-def count_rows(path: Path, name: str) -> int:
+def rows_of(path: Path, name: str) -> list[dict]:
     "The rows of a stage."
     if not path.exists():
-        return 0
+        return []
     with open(path, newline="", encoding="utf-8") as file:
-        return sum(row["stage"] == name for row in csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row["stage"] == name]
+
+
+def outcome(name: str, rows: list[dict], failure: str) -> str:
+    "One line about a stage."
+    if failure:
+        return f"{name}: failed: {failure} ({len(rows)} rows)"
+    left = sum(int(row["value"]) for row in rows if row["unit"] == "cases")  # for which there was no time
+    return f"{name}: {len(rows)} rows" + (f", no time for {left} more cases" if left else "")
 
 
 def run_all(given, environment: dict) -> bool:
@@ -161,13 +169,12 @@ def run_all(given, environment: dict) -> bool:
     stop = time.monotonic() + 60 * given.minutes
     chosen = [STAGES[letter] for letter in STAGES if letter in given.stages]
     for i, (name, share) in enumerate(chosen):
-        before, begin = count_rows(path, name), time.monotonic()
+        before, begin = len(rows_of(path, name)), time.monotonic()
         limit = (stop - begin) * share / sum(share for _, share in chosen[i:])
         print(f"{name}, at most {limit:.0f} s ...", flush=True)
         failure = run_stage(name, max(limit, 1), given, environment)
-        rows, seconds = count_rows(path, name) - before, time.monotonic() - begin
-        results.append(f"{name}: failed: {failure} ({rows} rows)" if failure else f"{name}: {rows} rows")
-        print(f"{name} took {seconds:.0f} s", flush=True)
+        results.append(outcome(name, rows_of(path, name)[before:], failure))
+        print(f"{name} took {time.monotonic() - begin:.0f} s", flush=True)
     print("\n".join(results), flush=True)
     return not any(": failed: " in result for result in results)
 
