@@ -29,6 +29,7 @@ import csv
 import importlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -80,11 +81,10 @@ def is_installed(package: str) -> bool:
 
 
 def requirements() -> list[str]:
-    "The packages that the library needs, and those for ONNX."
+    "The packages that the library needs and those for ONNX, with their versions."
     settings = ConfigParser(delimiters=["="])
     settings.read(HERE.parent / "settings.ini", encoding="utf-8")
-    listed = settings["DEFAULT"]["requirements"] + " " + settings["DEFAULT"]["onnx_requirements"]
-    return [re.match(r"[\w-]+", requirement)[0] for requirement in listed.split()]
+    return [*settings["DEFAULT"]["requirements"].split(), *settings["DEFAULT"]["onnx_requirements"].split()]
 
 
 def install(folder: str, site: Path) -> None:
@@ -93,14 +93,13 @@ def install(folder: str, site: Path) -> None:
     print(f"wheels: {', '.join(path.name for path in wheels) or 'nothing to install'}", flush=True)
     if wheels:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-        subprocess.run([*pip, "--no-deps", "--target", str(site), *map(str, wheels)], check=True)
+        subprocess.run([*pip, "--no-deps", "--target", str(site), *map(str, wheels)])  # what fails is reported next
 
 
 def report_missing() -> None:
     "Say which packages are not there, and how to bring them along."
-    if missing := [name for name in requirements() if not is_installed(name)]:
-        names = " ".join(missing)
-        print(f"not there: {names} (elsewhere: pip download -d FOLDER {names}; here: --wheels FOLDER)", flush=True)
+    if missing := [needed for needed in requirements() if not is_installed(re.match(r"[\w-]+", needed)[0])]:
+        print(f"not there: {shlex.join(missing)}; --help says how to bring them along", flush=True)
 
 
 # --- stages
