@@ -131,6 +131,15 @@ def check_attacks(checks: Checks) -> None:
     checks.report(f"attacks: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 80 and counts[1] == counts[2], log)
 
 
+def check_gpu(checks: Checks) -> None:
+    "What is to be measured on a GPU goes through at toy size on a CPU, stage by stage."
+    command = str(checks.project / "benchmarks" / "gpu.py")
+    log = checks.step("benchmarks/gpu.py --toy", "python", command, "--toy", "--out", "gpu", folder=checks.work)
+    for stage in ("parity", "training", "attention", "embedding", "commands"):
+        done = re.search(rf"^{stage}: ([1-9]\d*) rows$", log, re.MULTILINE)
+        checks.report(f"{stage} at toy size: {done[1] if done else 'no'} rows", bool(done), log)
+
+
 def check_commands(checks: Checks) -> None:
     "Every console command explains itself."
     settings = configparser.ConfigParser(delimiters=["="])
@@ -189,7 +198,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_site, check_promises, check_attacks, check_commands, check_main_job):
+                for steps in (check_notebooks, check_site, check_promises, check_attacks, check_gpu, check_commands, check_main_job):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

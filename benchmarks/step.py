@@ -18,7 +18,7 @@ from mwmae.model import create_model, PATCH_SIZES
 
 def step(model, optimiser, clips, half) -> None:
     "One step of training."
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.autocast(clips.device.type, torch.bfloat16, enabled=half):
         loss = model(clips).loss
     loss.backward()
     optimiser.step()

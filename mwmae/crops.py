@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .audio import InputError, SAMPLE_RATE
+from .audio import HOP, InputError, SAMPLE_RATE
 from .recordings import read_samples, shared_log_mel
 from .sources import list_sounds, open_bytes
 from .store import read_index, read_part, read_state, split_texts
@@ -265,7 +265,7 @@ def crop_samples(
 ) -> tuple[int, int, int]:  # first sample, sample behind the last, surplus frames in front
     "Which samples of a clip determine frames `start` to `stop` of its spectrogram."
     early = min(start, 2)
-    return 160 * (start - early), min(samples, 160 * (stop - 1) + 201), early
+    return HOP * (start - early), min(samples, HOP * (stop - 1) + 201), early
 
 # %% ../nbs/15_crops.ipynb #81712b2f
 class SoundFiles(ClipIndex):

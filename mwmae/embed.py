@@ -20,7 +20,9 @@ import torch
 from fastcore.basics import chunked, patch
 from torch import nn, Tensor
 
-from .audio import InputError, LogMelSpectrogram, SAMPLE_RATE, show_spectrogram, standardise
+from mwmae.audio import (
+    HOP, InputError, LogMelSpectrogram, SAMPLE_RATE, show_spectrogram, standardise,
+)
 from .model import create_model, Encoder, MAEConfig
 from .files import shown
 from .models import load_encoder
@@ -97,12 +99,12 @@ def log_mel_in_pieces(
     log_mel: LogMelSpectrogram,  # what makes the spectrogram
 ) -> Tensor:  # (..., frames, mels)
     "The spectrogram of a sound of any length, in little memory."
-    frames, parts = 1 + samples // 160, []
+    frames, parts = 1 + samples // HOP, []
     for begin in range(0, frames, PIECE):
         end = min(begin + PIECE, frames)
-        first, last = max(0, begin - 2) * 160, min(samples, (end + 2) * 160)
+        first, last = max(0, begin - 2) * HOP, min(samples, (end + 2) * HOP)
         part = log_mel(read(first, last))  # (..., frames, mels)
-        before = first // 160  # frames of the whole sound before this part
+        before = first // HOP  # frames of the whole sound before this part
         parts.append(part[..., begin - before : end - before, :])
     return torch.cat(parts, dim=-2)
 
@@ -184,7 +186,7 @@ def spectrograms(
 ) -> list[Tensor]:  # (frames, mels) for each clip, standardised
     "Standardised spectrograms of clips of equal length. Raises `InputError` for what is not sound."
     check_audio(audio)
-    at_once = max(1, PIECE * 160 // audio.shape[-1])  # clips that make a minute of sound
+    at_once = max(1, PIECE * HOP // audio.shape[-1])  # clips that make a minute of sound
     clips = []
     for part in audio.split(at_once):
         clips.extend(embedding_input(part, self.log_mel))

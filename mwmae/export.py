@@ -22,7 +22,7 @@ from torch import nn, Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as tracing
 
-from .audio import InputError, LogMelSpectrogram
+from .audio import HOP, InputError, LogMelSpectrogram
 from .files import atomic_file, check_file, remove_leftovers_of, saved_settings
 from .sharing import share_encoder
 from .embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, SHORTEST
@@ -60,7 +60,7 @@ class _ConvLogMel(nn.Module):
         "Log-mel spectrogram of every clip."
         half = self.fourier.shape[-1] // 2
         padded = F.pad(audio[:, None], (half, half), mode="reflect")  # (n, 1, samples + 400)
-        waves = F.conv1d(padded, self.fourier, stride=160)  # (n, 402, frames)
+        waves = F.conv1d(padded, self.fourier, stride=HOP)  # (n, 402, frames)
         cosines, sines = waves[:, : half + 1], waves[:, half + 1 :]
         power = cosines.square() + sines.square()  # (n, 201, frames)
         mel = F.conv1d(power, self.bands)  # (n, mels, frames)
@@ -113,7 +113,7 @@ class _ExportableModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:  # scene (n, scene size) and timestamp (n, steps, size) embeddings
         "Embed clips of equal length."
         shape, (clips, samples) = self.model.encoder.config, audio.shape
-        frames = 1 + samples // 160
+        frames = 1 + samples // HOP
         units = (frames + shape.frames - 1) // shape.frames
         filled = _mirrored_positions(units * shape.frames, frames)
         spectrogram = _standardise_exactly(self.log_mel(audio))  # (n, frames, mels)

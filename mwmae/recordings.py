@@ -6,9 +6,11 @@
 __all__ = ['shared_log_mel', 'analyse_all']
 
 # %% ../nbs/13_recordings.ipynb #b766eee8
+import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -305,6 +307,15 @@ def _analyse_apart(batch, work, stand_in):
         if stand_in is None:
             raise
         return [stand_in(batch[0])]
+
+# %% ../nbs/13_recordings.ipynb #8ddc3886
+def can_travel(
+    sounds: Iterable[Sound],  # what other processes are to read
+) -> bool:  # whether they know the classes of all of them
+    "Whether a pool can be given these sounds."
+    names = {type(sound).__module__ for sound in sounds}
+    named = all(getattr(sys.modules.get(name), "__spec__", None) for name in names)
+    return named or multiprocessing.get_start_method() == "fork"
 
 # %% ../nbs/13_recordings.ipynb #e31bb62b
 def _in_this_process(batches, work):

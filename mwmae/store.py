@@ -21,13 +21,13 @@ from fastcore.basics import patch
 from torch import Tensor
 from tqdm import tqdm
 
-from .audio import InputError, SAMPLE_RATE
+from .audio import HOP, InputError, SAMPLE_RATE
 from mwmae.files import (
     check_file, errors_named, FolderClaim, load_config,
     save_config, shown,
 )
 from mwmae.recordings import (
-    analyse_all, analyse_batch, analyse_samples, check_work, CLIP, crashed, plan,
+    analyse_all, analyse_batch, analyse_samples, can_travel, check_work, CLIP, crashed, plan,
     shared_log_mel,
 )
 from .sources import list_sounds, write_skipped
@@ -40,7 +40,7 @@ class StoreState:
     sample_rate: int = SAMPLE_RATE  # Hz
     n_fft: int = 400  # samples
     win_length: int = 400  # samples
-    hop_length: int = 160  # samples
+    hop_length: int = HOP  # samples
     f_min: float = 50.0  # Hz
     f_max: float = 8000.0  # Hz
     mels: int = 80  # bands
@@ -391,7 +391,7 @@ def _fill(writer, sounds, workers):
         analyse_batch, clip_seconds=state.clip_seconds, spectrograms=state.spectrograms)
     batches = plan(sounds, state.clip_seconds, is_broken=lambda sound: sound == writer.broken)
     ahead = list(islice(batches, 2))  # a single batch needs no pool
-    workers = workers if len(ahead) > 1 else 1
+    workers = workers if len(ahead) > 1 and can_travel(sounds) else 1
     begin, before = monotonic(), state.samples
     results = analyse_all(chain(ahead, batches), work, workers, crashed)
     layout = "preparing {percentage:3.0f}%|{bar}| {remaining} left{postfix}"

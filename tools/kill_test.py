@@ -3,7 +3,8 @@
 What a command leaves must be the same bytes, whatever the moment of the kills. Left out of the comparison:
 
 - `.lock`, which names the process that had the folder last;
-- `speed.csv`, `times.csv` and every value called `seconds` or `*_seconds`, which depend on the clock;
+- `speed.csv`, `times.csv`, the column `clips/s` of a table of ablations, and every value called `seconds` or
+  `*_seconds`, which depend on the clock;
 - `figures/` of a pre-training run: which of them are drawn before the end depends on the clock.
 
 Starting Python and importing torch takes longer than most commands. So one process imports everything once, computes
@@ -186,6 +187,18 @@ def without_seconds(
     return value
 
 
+def without_speed(
+    text: str,  # a table of ablations
+) -> str:  # the same without what depends on the clock
+    "Leave out the column that a clock measured."
+    lines, column = text.splitlines(), slice(0, 0)
+    for number, line in enumerate(lines):
+        if "clips/s" in line:
+            column = slice(line.index("clips/s"), line.index("clips/s") + len("clips/s"))
+        lines[number] = line[: column.start] + line[column.stop :]
+    return "\n".join(lines)
+
+
 def contents(
     folder: Path,  # what a command wrote
 ) -> dict:  # by path, what must be equal
@@ -197,6 +210,8 @@ def contents(
             continue
         if path.suffix == ".json":
             found[name] = json.dumps(without_seconds(json.loads(path.read_text(encoding="utf-8"))))
+        elif path.match("ablations/table-*.txt"):
+            found[name] = without_speed(path.read_text(encoding="utf-8"))
         else:
             found[name] = fingerprint(path)
     return found

@@ -1,0 +1,139 @@
+"""Stage e of gpu.py: the commands on a few sounds, each as a process of its own, with default settings.
+
+Only epochs and checkpoints are given, so that a run ends soon. After the first run two commands share the machine at a
+time, so seconds say no more than that each goes through. `two_processes` is one run by two processes on one device, by torchrun;
+NCCL refuses two processes on one GPU, so they talk through gloo.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp, TemporaryFile
+
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from gpu_parity import REFERENCE
+from mwmae.audio import SAMPLE_RATE
+from mwmae.checkpoints import list_checkpoints
+from mwmae.settings import builtin_sound
+
+START = "import sys; sys.argv[0] = {name!r}; from mwmae import commands; "
+START += "from mwmae.command_line import run_at_command_line; run_at_command_line(commands.{name})"
+SHARE = "import torch; from accelerate import PartialState; "
+SHARE += "PartialState(cpu=not torch.cuda.is_available(), backend='gloo'); "
+TWO = ["-m", "torch.distributed.run", "--standalone", "--local_addr", "127.0.0.1", "--nproc_per_node", "2", "--no_python"]
+
+
+def write_sounds(folder: Path, count: int) -> None:
+    "Write clips of the built-in corpus as FLAC files in two folders."
+    for number in range(count):
+        name, samples = builtin_sound(number)
+        place = folder / ("even", "odd")[number % 2] / f"{name}.flac"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place, samples, SAMPLE_RATE)
+
+
+RUN = ["--data", "sounds", "--epochs", "3", "--save_every", "3"]
+
+
+def run(stage, work: Path, what: str, name: str, *words: str, two: bool = False) -> None:
+    "Run a command; raises `RuntimeError` with its last line if it fails."
+    command = [sys.executable, "-c", (SHARE if two else "") + START.format(name=name), *words]
+    if two:
+        command = [sys.executable, *TWO, *command]
+    begin, environment = time.perf_counter(), os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    with TemporaryFile("w+", errors="replace") as said:  # no pipe: its workers may outlive a command
+        try:
+            status = subprocess.call(command, cwd=work, env=environment, timeout=stage.left(),
+                                     stdout=said, stderr=subprocess.STDOUT)
+        finally:
+            said.seek(0)
+            text = said.read().strip()
+            print(text, flush=True)
+    if status:
+        last = text.rpartition("\n")[2] or "nothing was printed"
+        raise RuntimeError(f"{what} ended with status {status}: {last[:200]}")
+    stage.row(what, time.perf_counter() - begin, "s")
+
+
+def weights(run: Path) -> dict:
+    "The last weights of a run."
+    return load_file(list_checkpoints(run / "checkpoints")[-1] / "model.safetensors")
+
+
+def largest_difference(first: dict, second: dict) -> float:
+    "Between the weights of two runs."
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def pretrain(stage, work: Path) -> None:
+    "A run from a folder of sounds."
+    run(stage, work, "mwmae_pretrain", "mwmae_pretrain", *RUN, "--out", "runs/first")
+
+
+def resume(stage, work: Path) -> None:
+    "The same run from an earlier checkpoint, to the same weights."
+    folder = work / "runs" / "again"
+    shutil.copytree(work / "runs" / "first", folder)
+    expected = weights(folder)
+    for checkpoint in list_checkpoints(folder / "checkpoints")[1:]:
+        shutil.rmtree(checkpoint)
+    run(stage, work, "mwmae_pretrain --resume", "mwmae_pretrain", "--resume", "--out", "runs/again")
+    stage.row("mwmae_pretrain --resume, weights", largest_difference(weights(folder), expected), "largest difference")
+
+
+def two_processes(stage, work: Path) -> None:
+    "The same run by two processes on one device."
+    what = "mwmae_pretrain by two processes on one device (gloo)"
+    run(stage, work, what, "mwmae_pretrain", *RUN, "--out", "runs/two", two=True)
+    apart = largest_difference(weights(work / "runs" / "two"), weights(work / "runs" / "first"))
+    stage.row(f"{what}, weights beside those of one", apart, "largest difference")
+
+
+def embed(stage, work: Path) -> None:
+    "Embeddings of the sounds."
+    run(stage, work, "mwmae_embed", "mwmae_embed", "sounds", "--model", "runs/first")
+
+
+def finetune(stage, work: Path) -> None:
+    "A classifier of the two folders."
+    run(stage, work, "mwmae_finetune", "mwmae_finetune", "sounds", "--model", "runs/first")
+
+
+def export(stage, work: Path) -> None:
+    "An ONNX file."
+    run(stage, work, "mwmae_export", "mwmae_export", "runs/first", "model.onnx")
+
+
+def hear(stage, work: Path) -> None:
+    "Scores on the built-in tasks; at toy size on a smaller one."
+    tasks = [str(REFERENCE / "v0.1" / "tasks"), "--seeds", "1"] if stage.toy else []
+    run(stage, work, "mwmae_hear", "mwmae_hear", *tasks, "--model", "runs/first")
+
+
+def run_in_order(stage, work: Path, commands: list) -> None:
+    "Run commands while there is time; after one that fails go on, and let the stage fail at its end."
+    for command in stage.in_time(commands):
+        name = command.__name__
+        try:
+            command(stage, work)
+        except subprocess.TimeoutExpired:
+            stage.row(f"{name} was stopped, no time", "")
+        except (RuntimeError, IndexError, OSError) as error:
+            stage.row(f"{name} failed", "")
+            stage.wrong.append(" ".join(f"{name}: {error}".split()))
+
+
+def measure(stage) -> None:
+    "A run, and then all that starts from it."
+    work = Path(mkdtemp())
+    write_sounds(work / "sounds", 20 if stage.toy else 64)
+    run_in_order(stage, work, [pretrain])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(partial(run_in_order, stage, work), [[two_processes, resume], [export, embed, finetune, hear]]))
