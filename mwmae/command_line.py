@@ -149,8 +149,8 @@ def _add_settings(parser, settings):
                             help=_help_line(field, settings), **kind)
 
 # %% ../nbs/42_command_line.ipynb #69037137
-_CODE_HELP = ("Python file of yours, or notebook with cells marked #| export, to run first: it adds "
-              "parts by name, such as positions, windows, sources or scores")
+_CODE_HELP = ("Python file of yours, or notebook with cells marked #| export, to run first; it "
+              "adds parts by name, such as positions, windows, sources or scores")
 
 
 def command_parser(
