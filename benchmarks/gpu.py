@@ -29,6 +29,7 @@ import csv
 import importlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -80,11 +81,10 @@ def is_installed(package: str) -> bool:
 
 
 def requirements() -> list[str]:
-    "The packages that the library needs, and those for ONNX."
+    "The packages that the library needs and those for ONNX, with their versions."
     settings = ConfigParser(delimiters=["="])
     settings.read(HERE.parent / "settings.ini", encoding="utf-8")
-    listed = settings["DEFAULT"]["requirements"] + " " + settings["DEFAULT"]["onnx_requirements"]
-    return [re.match(r"[\w-]+", requirement)[0] for requirement in listed.split()]
+    return [*settings["DEFAULT"]["requirements"].split(), *settings["DEFAULT"]["onnx_requirements"].split()]
 
 
 def install(folder: str, site: Path) -> None:
@@ -93,14 +93,13 @@ def install(folder: str, site: Path) -> None:
     print(f"wheels: {', '.join(path.name for path in wheels) or 'nothing to install'}", flush=True)
     if wheels:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-        subprocess.run([*pip, "--no-deps", "--target", str(site), *map(str, wheels)], check=True)
+        subprocess.run([*pip, "--no-deps", "--target", str(site), *map(str, wheels)])  # what fails is reported next
 
 
 def report_missing() -> None:
     "Say which packages are not there, and how to bring them along."
-    if missing := [name for name in requirements() if not is_installed(name)]:
-        names = " ".join(missing)
-        print(f"not there: {names} (elsewhere: pip download -d FOLDER {names}; here: --wheels FOLDER)", flush=True)
+    if missing := [needed for needed in requirements() if not is_installed(re.match(r"[\w-]+", needed)[0])]:
+        print(f"not there: {shlex.join(missing)}; --help says how to bring them along", flush=True)
 
 
 # --- stages
@@ -147,12 +146,20 @@ def run_stage(name: str, limit: float, given, environment: dict) -> str:
     return said[-1] if status == 1 and said else f"ended with status {status}"
 
 
-def count_rows(path: Path, name: str) -> int:
+def rows_of(path: Path, name: str) -> list[dict]:
     "The rows of a stage."
     if not path.exists():
-        return 0
+        return []
     with open(path, newline="", encoding="utf-8") as file:
-        return sum(row["stage"] == name for row in csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row["stage"] == name]
+
+
+def outcome(name: str, rows: list[dict], failure: str) -> str:
+    "One line about a stage."
+    if failure:
+        return f"{name}: failed: {failure} ({len(rows)} rows)"
+    left = sum(int(row["value"]) for row in rows if row["unit"] == "cases")  # for which there was no time
+    return f"{name}: {len(rows)} rows" + (f", no time for {left} more cases" if left else "")
 
 
 def run_all(given, environment: dict) -> bool:
@@ -161,13 +168,12 @@ def run_all(given, environment: dict) -> bool:
     stop = time.monotonic() + 60 * given.minutes
     chosen = [STAGES[letter] for letter in STAGES if letter in given.stages]
     for i, (name, share) in enumerate(chosen):
-        before, begin = count_rows(path, name), time.monotonic()
+        before, begin = len(rows_of(path, name)), time.monotonic()
         limit = (stop - begin) * share / sum(share for _, share in chosen[i:])
         print(f"{name}, at most {limit:.0f} s ...", flush=True)
         failure = run_stage(name, max(limit, 1), given, environment)
-        rows, seconds = count_rows(path, name) - before, time.monotonic() - begin
-        results.append(f"{name}: failed: {failure} ({rows} rows)" if failure else f"{name}: {rows} rows")
-        print(f"{name} took {seconds:.0f} s", flush=True)
+        results.append(outcome(name, rows_of(path, name)[before:], failure))
+        print(f"{name} took {time.monotonic() - begin:.0f} s", flush=True)
     print("\n".join(results), flush=True)
     return not any(": failed: " in result for result in results)
 

@@ -1,8 +1,8 @@
 """Stage c of gpu.py: attention in windows beside other ways to compute it, and beside what no way can beat.
 
 Forward and backward pass in bf16, from queries, keys and values to the joined heads, for as many clips as make up
-`PATCHES` patches; a decoder of width 384 with the paper's windows. The floor of bytes reads every input and writes every
-result once; that of operations counts the products of the forward pass twice more for the backward pass.
+`PATCHES` patches; a decoder of width 384 with the paper's windows. The floor of bytes reads every input and writes
+every result once; that of operations counts the products of the forward pass twice more for the backward pass.
 """
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 """Stage e of gpu.py: the commands on a few sounds, each as a process of its own, with default settings.
 
 Only epochs and checkpoints are given, so that a run ends soon. After the first run two commands share the machine at a
-time, so seconds say no more than that each goes through. `two_processes` is one run by two processes on one device, by torchrun;
+time, so seconds say no more than that each goes through. One run is that of two processes on one device, by torchrun:
 NCCL refuses two processes on one GPU, so they talk through gloo.
 """
 import os
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp, TemporaryFile
@@ -18,7 +19,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from gpu_parity import REFERENCE
+from gpu_stage import REFERENCE
 from mwmae.audio import SAMPLE_RATE
 from mwmae.checkpoints import list_checkpoints
 from mwmae.settings import builtin_sound
@@ -27,7 +28,8 @@ START = "import sys; sys.argv[0] = {name!r}; from mwmae import commands; "
 START += "from mwmae.command_line import run_at_command_line; run_at_command_line(commands.{name})"
 SHARE = "import torch; from accelerate import PartialState; "
 SHARE += "PartialState(cpu=not torch.cuda.is_available(), backend='gloo'); "
-TWO = ["-m", "torch.distributed.run", "--standalone", "--local_addr", "127.0.0.1", "--nproc_per_node", "2", "--no_python"]
+TWO = ["-m", "torch.distributed.run", "--standalone", "--local_addr", "127.0.0.1", "--nproc_per_node", "2",
+       "--no_python"]
 
 
 def write_sounds(folder: Path, count: int) -> None:
@@ -49,10 +51,16 @@ def run(stage, work: Path, what: str, name: str, *words: str, two: bool = False)
         command = [sys.executable, *TWO, *command]
     begin, environment = time.perf_counter(), os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
     with TemporaryFile("w+", errors="replace") as said:  # no pipe: its workers may outlive a command
+        process = subprocess.Popen(command, cwd=work, env=environment, stdout=said, stderr=subprocess.STDOUT)
         try:
-            status = subprocess.call(command, cwd=work, env=environment, timeout=stage.left(),
-                                     stdout=said, stderr=subprocess.STDOUT)
+            status = process.wait(timeout=stage.left())
+        except subprocess.TimeoutExpired:
+            process.terminate()  # torchrun ends its processes
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
+            raise
         finally:
+            process.kill()
             said.seek(0)
             text = said.read().strip()
             print(text, flush=True)
@@ -124,7 +132,7 @@ def run_in_order(stage, work: Path, commands: list) -> None:
         try:
             command(stage, work)
         except subprocess.TimeoutExpired:
-            stage.row(f"{name} was stopped, no time", "")
+            stage.row(f"no time for the rest of {name}", 1, "cases")
         except (RuntimeError, IndexError, OSError) as error:
             stage.row(f"{name} failed", "")
             stage.wrong.append(" ".join(f"{name}: {error}".split()))

@@ -23,7 +23,8 @@ def embedders(stage, name: str, precision: str, audio) -> dict:
     from embedding import timm_encoder
     shape = model.encoder.config
     peer = timm_encoder(shape).to(stage.device)
-    units = torch.stack([unit for clip in model.spectrograms(audio) for unit in cut_units(clip, shape.frames, model.hop)])
+    units = [unit for clip in model.spectrograms(audio) for unit in cut_units(clip, shape.frames, model.hop)]
+    units = torch.stack(units)
     size = 16 if stage.toy else 256  # units at a time, as many as ours
 
     def plain():

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from gpu_stage import REFERENCE
 from mwmae.attention import attend, window_sizes
 from mwmae.checkpoints import list_checkpoints
 from mwmae.convert import from_flax
@@ -23,7 +24,6 @@ from mwmae.pretrain import pretrain
 from mwmae.settings import builtin_sound, PretrainConfig
 from mwmae.store import prepare_samples
 
-REFERENCE = Path(__file__).resolve().parent.parent / "nbs" / "reference"
 PUBLISHED = dict(encoder_width=48, encoder_depth=2, encoder_heads=3, decoder_width=32, decoder_depth=2,
                  learned_positions=True)
 MODELS = {"mwmae": dict(rel_pos_bias=True), "mae": dict(multi_window=False, cls_token=True)}

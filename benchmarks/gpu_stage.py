@@ -14,6 +14,7 @@ import torch
 
 from machine import cpu_model
 
+REFERENCE = Path(__file__).resolve().parent.parent / "nbs" / "reference"
 COLUMNS = ("device", "processor", "torch", "date", "stage", "what", "value", "unit")
 
 

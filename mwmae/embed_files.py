@@ -40,12 +40,12 @@ def sound_spectrogram(
 ) -> tuple[Tensor, int]:  # (frames, mels) standardised, and the length in samples at 16 kHz
     "Read a sound of any length in little memory. Raises `InputError` if it is not a sound."
     with open_bytes(sound) as file:
+        seconds = sound_info(file).seconds
         device = next(log_mel.buffers()).device
-        if sound_info(file).seconds <= PIECE / 100:
+        if seconds <= PIECE / 100:
             audio = read_audio(file)
             return embedding_input(audio[None].to(device), log_mel)[0], len(audio)
-        seconds = lambda samples: samples / SAMPLE_RATE
-        read = lambda a, b: read_audio(file, seconds(a), seconds(b - a)).to(device)
+        read = lambda a, b: read_audio(file, a / SAMPLE_RATE, (b - a) / SAMPLE_RATE).to(device)
         samples = sound_samples(file)
         return standardise(log_mel_in_pieces(read, samples, log_mel), unbiased=True), samples
 

@@ -118,7 +118,7 @@ def _attend(
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (g, m, n, n)
     if bias is not None:
         scores = scores + bias[:, None]
-    return scores.softmax(-1) @ v
+    return scores.softmax(-1).to(v.dtype) @ v  # scores are in the precision of the bias
 
 # %% ../nbs/04_fast_attention.ipynb #3aa5b8d5
 def _tile_groups(

@@ -206,7 +206,8 @@ def contents(
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.name in LEFT_OUT or not path.is_file() or name.startswith("run/figures/"):
+        of_run = path.parent.name == "figures" and (path.parent.parent / "log.csv").exists()
+        if path.name in LEFT_OUT or not path.is_file() or of_run:
             continue
         if path.suffix == ".json":
             found[name] = json.dumps(without_seconds(json.loads(path.read_text(encoding="utf-8"))))
