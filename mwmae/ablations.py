@@ -7,6 +7,7 @@ __all__ = ['BUDGETS', 'Budget', 'Arm', 'table_arms', 'run_table', 'differences',
 
 # %% ../nbs/37_ablations.ipynb #53586813
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .model import model_config, PATCH_SIZES
-from .files import atomic_file, load_config, shown
+from .files import atomic_file, FolderClaim, load_config, remove_leftovers, shown
 from .checkpoints import check_checkpoint, newest_checkpoint
 from .sharing import INSTALLED
 from .crops import ClipIndex, split_held_out
@@ -179,6 +180,8 @@ def _run_arm(
     if found and load_config(PretrainConfig, folder / "config.json") == config:
         state = check_checkpoint(found)
         if state["step"] == state["steps"]:
+            with suppress(InputError), FolderClaim(folder):  # unless another process has it
+                remove_leftovers(folder / "checkpoints")
             return state
     state = pretrain(config, folder, (folder / "config.json").exists(), corpus)
     if state["step"] < state["steps"]:

@@ -8,7 +8,7 @@ __all__ = ['save_checkpoint', 'list_checkpoints', 'newest_checkpoint', 'load_che
 # %% ../nbs/10_checkpoints.ipynb #5d78b81b
 import json
 import re
-import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import torch
 from .audio import InputError
 from .model import MaskedAutoencoder
 from mwmae.files import (
-    atomic_folder, fingerprint, load_tensors, read_json, remove_leftovers, save_tensors, shown,
+    atomic_folder, delete_folder, load_tensors, read_json, remove_leftovers, save_tensors,
+    shown,
 )
 from .models import check_shapes, write_model, load_weights
 
@@ -67,6 +68,17 @@ def restore_optimizer(
     packed["state"] = {i: states[name] for i, name in enumerate(order) if name in states}
     optimizer.load_state_dict(packed)
 
+# %% ../nbs/10_checkpoints.ipynb #40a939e0
+def fingerprint(
+    path: str | Path,  # a file
+) -> list[int]:  # its size in bytes and its CRC-32
+    "Size and CRC-32 of a file."
+    checksum, size = 0, 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 24):
+            checksum, size = zlib.crc32(block, checksum), size + len(block)
+    return [size, checksum]
+
 # %% ../nbs/10_checkpoints.ipynb #e0c5bdc8
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "optimizer.safetensors", "state.json")
 
@@ -88,7 +100,7 @@ def save_checkpoint(
         (temporary / "state.json").write_text(text, encoding="utf-8")
     remove_leftovers(folder)
     for old in list_checkpoints(folder)[: -keep if keep else 0]:
-        shutil.rmtree(old, ignore_errors=True)
+        delete_folder(old)
     return path
 
 

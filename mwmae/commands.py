@@ -99,7 +99,7 @@ def mwmae_embed(
     "Embed sounds with a pre-trained encoder, or name them. Finished files are skipped."
     from mwmae.embed import choose_device
     from mwmae.embed_files import embed_into, EmbedRun, named_sounds
-    from mwmae.files import fingerprint
+    from mwmae.checkpoints import fingerprint
     from mwmae.sharing import default_model, find_model
     name = default_model() if model is None else model
     folder = find_model(name)

@@ -159,6 +159,15 @@ def atomic_folder(
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
+# %% ../nbs/08_files.ipynb #bfdb5d02
+def delete_folder(
+    path: Path,  # a folder
+):
+    "Delete a folder; a process that is killed meanwhile leaves nothing under its name."
+    if not path.is_symlink():  # what a link leads to is not ours
+        os.replace(path, _temporary(path))
+        shutil.rmtree(_temporary(path), ignore_errors=True)
+
 # %% ../nbs/08_files.ipynb #7616e2bd
 def shown(
     value,  # anything, from anywhere
@@ -380,17 +389,6 @@ def load_tensors(
             if not torch.isfinite(tensors[name]).all():
                 raise InputError(f"{path}: {name} holds NaN or infinity, expected finite numbers")
     return tensors
-
-# %% ../nbs/08_files.ipynb #40a939e0
-def fingerprint(
-    path: str | Path,  # a file
-) -> list[int]:  # its size in bytes and its CRC-32
-    "Size and CRC-32 of a file."
-    checksum, size = 0, 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 24):
-            checksum, size = zlib.crc32(block, checksum), size + len(block)
-    return [size, checksum]
 
 # %% ../nbs/08_files.ipynb #4afcaf16
 _CLAIMED = set()  # folders that this process holds; the system would let it take them twice

@@ -310,7 +310,8 @@ def _take_folder(held, folder, config, resume):
     if resume:
         load_config(PretrainConfig, folder / "config.json")  # claiming would make a missing folder
         held.enter_context(FolderClaim(folder))
-        remove_leftovers(folder / "figures")
+        for inner in ("figures", "checkpoints"):
+            remove_leftovers(folder / inner)
         compare_settings(load_config(PretrainConfig, folder / "config.json"), config, folder)
         return
     made = not folder.exists()

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .sounds import FAMILIES, synth_clip
-from .files import atomic_folder, FolderClaim, read_json, shown
+from .files import atomic_folder, delete_folder, FolderClaim, read_json, shown
 from .tasks import cache_folder, claim_path, read_task, SPLITS, Task, write_task
 
 # %% ../nbs/23_task_sets.ipynb #17510a95
@@ -376,13 +376,6 @@ def _is_current(archive, target):
         raise InputError(f"{archive}: {said}; remove that folder, and it is unpacked again")
     return True
 
-
-def _remove_unpacked(target):
-    "Remove a folder that `_unpack` made; its name comes from the archive's file name alone."
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    os.rename(target, aside)
-    shutil.rmtree(aside)
-
 # %% ../nbs/23_task_sets.ipynb #5ad121af
 _DAMAGE = (_Refused, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, RecursionError,
            ValueError, OverflowError)
@@ -399,7 +392,7 @@ def _unpack_archive(archive):
         with claim_path(target):
             try:
                 if target.is_dir() and not _is_current(archive, target):
-                    _remove_unpacked(target)
+                    delete_folder(target)  # named after the archive, and made by us
                 if not target.is_dir():
                     _unpack(archive, target)
             except _DAMAGE as error:

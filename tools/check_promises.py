@@ -35,7 +35,7 @@ from mwmae.commands import (
     mwmae_analyze, mwmae_convert, mwmae_embed, mwmae_export, mwmae_finetune, mwmae_hear, mwmae_prepare, mwmae_pretrain,
     mwmae_report,
 )
-from mwmae.files import fingerprint
+from mwmae.checkpoints import fingerprint
 from mwmae.model import MAEConfig, MaskedAutoencoder
 from mwmae.models import save_model
 from mwmae.store import prepare
