@@ -207,7 +207,9 @@ def _pieces(path):
     from mwmae.audio import InputError
     from mwmae.files import check_file, read_json
     check_file(path, "a Python file or a notebook")
-    if Path(path).suffix != ".ipynb":
+    if Path(path).suffix not in (".py", ".ipynb"):
+        raise InputError(f"{path}: expected a file name that ends in .py or .ipynb")
+    if Path(path).suffix == ".py":
         try:
             return [("", Path(path).read_text(encoding="utf-8"))]
         except UnicodeDecodeError:
