@@ -64,7 +64,7 @@ def random_masking(
     mask_ratio: float = 0.8,  # fraction of patches to remove
     grid: tuple[int, int] | None = None,  # patches along time and frequency, for other rules
 ) -> Masking:  # what to keep, how to restore the order, and the mask
-    "Keep each example's patches of smallest noise; raises `InputError` as `visible_count`."
+    "Keep each example's patches of smallest noise; raises `InputError` where `visible_count` does."
     visible = visible_count(noise.shape[1], mask_ratio)
     ids_shuffle = noise.argsort(dim=1, stable=True)  # (b, n)
     ids_restore = ids_shuffle.argsort(dim=1)  # (b, n), the inverse permutation

@@ -367,7 +367,7 @@ def fill_gaps(
     return config.predicts.picture(prediction, patches), masking.mask
 
 # %% ../nbs/05_model.ipynb #f9f723da
-ENCODERS = {  # width, depth and heads, of Table 5 but for those with a decoder's width and depth
+ENCODERS = {  # encoder width, depth, heads (Table 5); our own two add the decoder's width and depth
     "nano": (192, 4, 3, 96, 2),
     "mini": (256, 6, 4, 96, 2),
     "tiny": (192, 12, 3),
