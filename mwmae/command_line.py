@@ -91,6 +91,9 @@ class Settings(NamedTuple):
     chosen: tuple = ()  # fields whose default is chosen for the machine and the data
     leave_out: tuple = ()  # fields that the function itself has as parameters
 
+    def __repr__(self):
+        return self.dataclass  # what a reader of the signature wants to know
+
 # %% ../nbs/42_command_line.ipynb #72b1a81f
 class _Field(NamedTuple):
     "A field of a dataclass, as its source spells it."
