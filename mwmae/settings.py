@@ -322,7 +322,7 @@ def has_bfloat16(
     if device == "cpu":
         supported = torch.cpu.get_capabilities()
         return any(supported.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return device == "cuda" and torch.cuda.is_bf16_supported()
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 # %% ../nbs/19_settings.ipynb #236895dd
 def _machine_size(device, clips):
