@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -340,12 +341,16 @@ def check_no_run(
                          "--resume continues it, another name begins another")
 
 # %% ../nbs/20_record.ipynb #275e6045
+_MACHINE = ("workers", "save_every", "keep", "tracker")  # no number depends on them
+
+
 def compare_settings(
     before: PretrainConfig,  # settings that a run began with
     now: PretrainConfig,  # settings to go on with
     folder: Path,  # the run
 ):
-    "Raises `InputError` naming every setting that differs."
+    "Raises `InputError` naming every setting that differs and that numbers depend on."
+    before = replace(before, **{name: getattr(now, name) for name in _MACHINE})
     if differ := differing_settings(before, now):
         raise InputError(f"--out {folder}: cannot resume with other settings: {differ}")
 
