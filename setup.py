@@ -39,5 +39,7 @@ setup(
         "console_scripts": settings["console_scripts"].split(),
         "nbdev": [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],
     },
+    # `pip install -e .` then writes a path, and not a finder that a folder called mwmae in your working folder hides.
+    options={"editable_wheel": {"mode": "compat"}},
     zip_safe=False,
 )

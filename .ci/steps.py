@@ -85,6 +85,9 @@ def install(checks: Checks) -> bool:
     "Install the project and its tools as the README says; nothing else can run without them."
     venv.create(checks.work / "venv", with_pip=True)
     checks.step("install", "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".[dev]")
+    clone = checks.work / "beside" / "mwmae"  # what a script sees that lies beside a clone of that name
+    clone.mkdir(parents=True)
+    checks.step("a folder called mwmae hides nothing", "python", "-c", "from mwmae import read_audio", folder=clone.parent)
     return not checks.failed
 
 
