@@ -32,7 +32,7 @@ from mwmae.training import (
     band_mean_loss, held_out_loss, learning_rate, make_optimizer, step_batches,
     steps_per_epoch, take_step,
 )
-from .files import load_config
+from .files import load_config, saved_settings
 from .models import begin_with
 from mwmae.checkpoints import (
     check_checkpoint, list_checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint,
@@ -371,7 +371,9 @@ def summary(
               f"{state[name]:.0%} after" for name in PROBED if name in state]
     if scores:
         lines.append(f"probe:  {'; '.join(scores)}")
-    lines += [f"saved:  {last}, pictures in {run / 'figures'}", f"next:   {following}"]
+    lines.append(f"saved:  {last}, pictures in {run / 'figures'}")
+    if not saved_settings(config).keys() & set(config.optional):  # else `--init` needs more words
+        lines.append(f"next:   {following}")
     return "\n".join(lines)
 
 # %% ../nbs/21_pretrain.ipynb #ffb115ae
