@@ -1,4 +1,4 @@
-"""The steps of .ci/run. Needs Python 3.11 or newer and git; installs the rest into a temporary folder."""
+"""The steps of .ci/run. Needs Python 3.11 or newer, Node 20.19 or newer, and git; installs the rest into a temporary folder."""
 import configparser
 import os
 import re
@@ -110,11 +110,25 @@ def check_notebooks(checks: Checks) -> None:
     checks.report("nbdev_test", code == 0 and bool(notebooks) and not changes, log + changes, time.monotonic() - start)
 
 
+def check_scripts(checks: Checks) -> None:
+    "The scripts of the page 'Try it' compute what the library computes, and are clean."
+    folder = checks.project / "tools" / "try"
+    checks.step("npm ci", "npm", "ci", folder=folder)
+    checks.step("the numbers that the scripts are tested with", "python", "tools/try/expected.py", "--check")
+    log = checks.step("tests of the scripts", "npm", "test", folder=folder)
+    checks.report("the tests of the scripts were counted", bool(re.search(r"^\S+ pass [1-9]\d*$", log, re.MULTILINE)), log)
+    checks.step("the scripts are clean", "npm", "run", "lint", folder=folder)
+
+
 def check_site(checks: Checks) -> None:
     "The site builds without Quarto, all its links lead somewhere, and a browser shows what it should."
-    checks.step("the site builds", "python", "tools/build_site.py")
+    built = checks.step("the site builds", "python", "tools/build_site.py")
+    checks.report("it has the model and the engine of 'Try it'", bool(re.search(r"^Try it: model.onnx .+, ort/.+wasm [\d.]+ MB", built, re.MULTILINE)), built)
     checks.step("links of the site", "python", "tools/check_site.py")
     checks.step("the site in a browser", "python", "tools/browse_site.py", "--install")
+    log = checks.step("'Try it' in a browser", "python", "tools/try/browse.py")
+    counts = re.search(r"^(\d+) checks, 0 failed$", log, re.MULTILINE)
+    checks.report(f"'Try it': {counts[1] if counts else 'no'} checks", bool(counts) and int(counts[1]) >= 180, log)
 
 
 def check_promises(checks: Checks) -> None:
@@ -132,6 +146,13 @@ def check_attacks(checks: Checks) -> None:
     log = checks.step("attacks on every command", "python", str(suite), "--quick", folder=checks.work)
     counts = re.search(r"^(\d+) tried, (\d+) held$", log, re.MULTILINE)
     checks.report(f"attacks: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 80 and counts[1] == counts[2], log)
+
+
+def check_cluster(checks: Checks) -> None:
+    "Two processes that are stopped, killed and started again arrive at the same bytes."
+    log = checks.step("what a cluster does to a run", "python", str(checks.project / "tools" / "cluster_test.py"), "--quick", folder=checks.work)
+    counts = re.search(r"^(\d+) tried, (\d+) held$", log, re.MULTILINE)
+    checks.report(f"cluster: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 4 and counts[1] == counts[2], log)
 
 
 def check_gpu(checks: Checks) -> None:
@@ -201,7 +222,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_site, check_promises, check_attacks, check_gpu, check_commands, check_main_job):
+                for steps in (check_notebooks, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_gpu, check_commands, check_main_job):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

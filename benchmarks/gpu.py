@@ -5,15 +5,19 @@
 
 Five stages, the most important first:
 
-- a, parity: the published system's numbers in float32, TF32 and bfloat16; a run that is resumed; each way to attend
-- b, training: steps of MW-MAE and MAE, eager and compiled, against the matrix peak; the wait for data
+- a, parity: the published system's numbers in float32, TF32 and bfloat16; steps that are shortened or left out; each
+  way to attend, the kernel in Triton's language among them; a run that is resumed
+- b, training: steps of MW-MAE and MAE, eager and compiled, against the matrix peak; whether the host waits for the
+  device; the micro-batch that is found and the memory that it takes; the loader; checkpoints while training goes on
 - c, attention: windows beside SDPA, FlexAttention and the loop over heads, and the least that any code could take
 - d, embedding: clips of 10 s, beside timm's encoder; log-mel spectrograms
-- e, commands: pretrain, resume, embed, finetune, export, hear; two processes on one GPU
+- e, commands: pretrain, stopped by SIGTERM and going on, embed, finetune, export, hear; two processes on one GPU
 
 Each stage is a process with a time limit of its own: its share of the minutes that are left. It appends its rows to
-RESULTS/gpu.csv as soon as it has them and what it prints to RESULTS/gpu.log. A stage that fails does not keep the next
-from running; the last lines say what each stage did, and the exit status is 0 if none failed.
+RESULTS/gpu.csv as soon as it has them and what it prints to RESULTS/<stage>.log. A stage that fails does not keep the
+next from running; the last lines say what each stage did, and the exit status is 0 if none failed. What there was no
+time for is named in a row; the same command with `--go_on` measures it, and leaves out what RESULTS/gpu.csv holds.
+At toy size two stages run at a time.
 
 A machine without a network needs the packages of settings.ini beside PyTorch. Fill a folder where there is a network,
 naming the packages that the other machine lacks and what they need, for its system and its version of Python:
@@ -36,6 +40,7 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from contextlib import suppress
 from importlib.metadata import distribution, PackageNotFoundError
@@ -43,11 +48,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 STAGES = {  # the module gpu_<name> of each stage, and its share of the time
-    "a": ("parity", 0.14),
-    "b": ("training", 0.42),
-    "c": ("attention", 0.18),
-    "d": ("embedding", 0.06),
-    "e": ("commands", 0.2),
+    "a": ("parity", 0.12),
+    "b": ("training", 0.47),
+    "c": ("attention", 0.17),
+    "d": ("embedding", 0.05),
+    "e": ("commands", 0.19),
 }
 SOFT = 0.85  # part of its limit after which a stage begins nothing any more
 
@@ -56,10 +61,11 @@ def options():
     "What was typed."
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, help="folder for gpu.csv and gpu.log; rows are added to those in it")
+    parser.add_argument("--out", required=True, help="folder for gpu.csv and the logs; rows are added to those in it")
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all stages together; default: 8")
     parser.add_argument("--stages", default=",".join(STAGES), help="which stages, such as a,c; default: all")
     parser.add_argument("--toy", action="store_true", help="toy size, on a CPU")
+    parser.add_argument("--go_on", action="store_true", help="leave out what gpu.csv says was measured, but in stage e")
     parser.add_argument("--wheels", help="folder of wheels to install without a network, those that are not there yet")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)  # a stage, and when it should end
     given = parser.parse_args()
@@ -109,7 +115,7 @@ def child(name: str, until: float, given) -> None:
     "Run one stage in this process. Exits with one sentence if it fails."
     from gpu_stage import Stage
     try:
-        stage = Stage(name, Path(given.out) / "gpu.csv", given.toy, until)
+        stage = Stage(name, Path(given.out) / "gpu.csv", given.toy, until, given.go_on)
         importlib.import_module(f"gpu_{name}").measure(stage)
         stage.end()
     except Exception as error:
@@ -126,20 +132,23 @@ def end(process: subprocess.Popen) -> None:
             process.wait(timeout=3)
 
 
-def run_stage(name: str, limit: float, given, environment: dict) -> str:
+def run_stage(name: str, limit: float, given, environment: dict, running: list) -> str:
     "Run a stage in a process of its own; returns why it failed, or nothing."
-    log = Path(given.out) / "gpu.log"
+    log = Path(given.out) / f"{name}.log"
     begin = log.stat().st_size if log.exists() else 0
     command = [sys.executable, "-u", __file__, "--out", given.out, "--child", name, str(time.time() + SOFT * limit)]
+    command += ["--toy"] * given.toy + ["--go_on"] * given.go_on
     with open(log, "ab") as file:
-        process = subprocess.Popen([*command, *["--toy"] * given.toy], env=environment, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL,
                                    stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        running.append(process)
         try:
             status = process.wait(timeout=limit)
         except subprocess.TimeoutExpired:
             return f"stopped at its limit of {limit:.0f} s"
         finally:
             end(process)
+            running.remove(process)
     if not status:
         return ""
     said = log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
@@ -164,16 +173,28 @@ def outcome(name: str, rows: list[dict], failure: str) -> str:
 
 def run_all(given, environment: dict) -> bool:
     "Run the chosen stages and say what each did; whether none failed."
-    path, results = Path(given.out) / "gpu.csv", []
+    path, running = Path(given.out) / "gpu.csv", []
     stop = time.monotonic() + 60 * given.minutes
     chosen = [STAGES[letter] for letter in STAGES if letter in given.stages]
-    for i, (name, share) in enumerate(chosen):
-        before, begin = len(rows_of(path, name)), time.monotonic()
-        limit = (stop - begin) * share / sum(share for _, share in chosen[i:])
+    if given.toy:
+        chosen.sort(key=lambda stage: stage[0] != "commands")  # it takes longest there
+
+    def run_one(i):
+        (name, share), begin, before = chosen[i], time.monotonic(), len(rows_of(path, chosen[i][0]))
+        later = 0 if given.toy else sum(share for _, share in chosen[i + 1 :])
+        limit = max(1, (stop - begin) * share / (share + later))
         print(f"{name}, at most {limit:.0f} s ...", flush=True)
-        failure = run_stage(name, max(limit, 1), given, environment)
-        results.append(outcome(name, rows_of(path, name)[before:], failure))
+        failure = run_stage(name, limit, given, environment, running)
         print(f"{name} took {time.monotonic() - begin:.0f} s", flush=True)
+        return outcome(name, rows_of(path, name)[before:], failure)
+
+    with ThreadPoolExecutor(2 if given.toy else 1) as pool:  # at toy size no time matters
+        try:
+            results = list(pool.map(run_one, range(len(chosen))))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):  # after an error or a signal
+                end(process)
     print("\n".join(results), flush=True)
     return not any(": failed: " in result for result in results)
 

@@ -4,12 +4,15 @@ Forward and backward pass in bf16, from queries, keys and values to the joined h
 `PATCHES` patches; a decoder of width 384 with the paper's windows. The floor of bytes reads every input and writes
 every result once; that of operations counts the products of the forward pass twice more for the backward pass.
 """
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from attention import loop, medians, plain
+from gpu_stage import why_no_triton
 from mwmae.attention import head_width, split_heads, window_sizes
 from mwmae.fast_attention import FastAttention, FastMultiWindowAttention
 
@@ -54,32 +57,50 @@ def block_mask(windows: list, n: int, device):
     return create_block_mask(same, None, len(windows), n, n, device=device)
 
 
+def by_triton(layer: FastMultiWindowAttention) -> nn.Module:
+    "The same layer with its kernel."
+    from mwmae.gpu_kernel import TritonMultiWindowAttention
+    windows, device = layer.windows, next(layer.buffers()).device
+    made = TritonMultiWindowAttention(384, windows, len(layer.rel_pos) > 0, layer.n).to(device)
+    made.qkv = made.proj = nn.Identity()
+    made.load_state_dict(layer.state_dict())
+    return made
+
+
 def forms(stage, windows: list, n: int, compiled: bool) -> dict:
     "The ways to compute it, each a layer and a function of layer and input."
     ours, biased, same = layers(windows, n, stage.device)
     if not compiled:
-        mask = dense_mask(windows, n, stage.device)
-        return {"windows, ours": (ours, nn.Module.__call__), "windows, loop over heads": (ours, loop),
+        mask, call = dense_mask(windows, n, stage.device), nn.Module.__call__
+        made = {"windows, ours": (ours, call), "windows, loop over heads": (ours, loop),
                 "windows, one masked SDPA": (ours, lambda layer, x: masked(layer, x, mask)),
-                "windows with bias, ours": (biased, nn.Module.__call__), "plain, SDPA": (same, plain)}
+                "windows with bias, ours": (biased, call), "windows with bias, loop over heads": (biased, loop),
+                "plain, SDPA": (same, plain)}
+        if why := why_no_triton(stage):
+            stage.row(f"n = {n}: windows, Triton is not measured, {why}", "", "")
+            return made
+        return made | {"windows, Triton": (by_triton(ours), call),
+                       "windows with bias, Triton": (by_triton(biased), call)}
     blocks = block_mask(windows, n, stage.device)
     backend = "eager" if stage.toy else "inductor"  # on a CPU FlexAttention has no backward pass
     flex = flex_attention if stage.toy else torch.compile(flex_attention, dynamic=False)
     fast = torch.compile(ours, backend=backend, dynamic=False)
+    learned = torch.compile(biased, backend=backend, dynamic=False)
     return {"windows, FlexAttention": (ours, lambda layer, x: by_flex(layer, x, blocks, flex)),
-            "windows, ours compiled": (ours, lambda layer, x: fast(x))}
+            "windows, ours compiled": (ours, lambda layer, x: fast(x)),
+            "windows with bias, ours compiled": (biased, lambda layer, x: learned(x))}
 
 
 def both_passes(stage, layer, form, x, gradient):
-    "A function that runs forward and backward."
+    "A function that runs forward and backward and returns the output and the gradient of the input, if it has one."
     leaves = [x, *layer.parameters()]
 
     def run():
         with torch.autocast(stage.device.type, torch.bfloat16):
             out = form(layer, x)
-        if out.requires_grad:
-            torch.autograd.grad(out, leaves, gradient.to(out.dtype))
-        return out
+        if not out.requires_grad:
+            return [out]
+        return [out, torch.autograd.grad(out, leaves, gradient.to(out.dtype))[0]]
 
     return run
 
@@ -100,25 +121,31 @@ def write_floors(stage, windows: list, n: int, x, peak: float, bandwidth: float)
         stage.row(f"n = {n}: floor of operations, {name}", 1e3 * 12 * values * keys / peak, "ms")
 
 
+def compare_with_loop(stage, what: str, layer, x, gradient, found: list) -> None:
+    "Compare the first clip with the loop over heads in float32."
+    x = x.detach().float().requires_grad_()
+    exact = loop(layer, x)
+    expected = [exact, torch.autograd.grad(exact, x, gradient)[0]]
+    for part, a, b in zip(("value", "gradient"), found, expected):
+        stage.compare(f"{what}: {part}", ((a[:1] - b).norm() / b.norm()).item(), 2e-2)
+
+
 def measure_length(stage, n: int, compiled: bool, peak: float, bandwidth: float) -> None:
     "Rows of one length. A way that fails has a row that says so."
     windows = window_sizes(n)
     x, gradient = inputs(stage, windows, n)
     if not compiled:
         write_floors(stage, windows, n, x, peak, bandwidth)
-    runs, reference = {}, layers(windows, n, stage.device)[0]
-    with torch.no_grad():
-        expected = loop(reference, x[:1].float())
+    runs = {}
     for name, (layer, form) in forms(stage, windows, n, compiled).items():
         try:
             kept = x.detach() if stage.toy and "Flex" in name else x
             run = both_passes(stage, layer, form, kept, gradient)
-            out = run()
-            if name.startswith("windows,"):
-                error = ((out[:1] - expected).norm() / expected.norm()).item()
-                stage.compare(f"n = {n}: {name}", error, 2e-2)
+            found = run()
+            if name.startswith("windows"):
+                compare_with_loop(stage, f"n = {n}: {name}", layer, x[:1], gradient[:1], found)
             runs[name] = run
-        except (RuntimeError, NotImplementedError, torch.OutOfMemoryError) as error:
+        except Exception as error:  # of PyTorch, of a compiler, or of Triton
             sentence = " ".join(f"{type(error).__name__}: {error}".split())[:160]
             stage.row(f"n = {n}: {name} failed, {sentence}", "", "")
         stage.free()
@@ -127,9 +154,12 @@ def measure_length(stage, n: int, compiled: bool, peak: float, bandwidth: float)
 
 
 def measure(stage) -> None:
-    "All lengths, then what has to be compiled."
+    "The first lengths, what has to be compiled of them, and then the others."
     peak, bandwidth = stage.matrix_peak(), stage.bandwidth()
-    lengths = (20, 250) if stage.toy else LENGTHS
-    for n, compiled in stage.in_time([(n, compiled) for compiled in (False, True) for n in lengths]):
-        torch._dynamo.reset()
-        measure_length(stage, n, compiled, peak, bandwidth)
+    jobs, lengths = {}, (20, 250) if stage.toy else LENGTHS
+    for some in (lengths[:3], lengths[3:]):
+        for compiled in (False, True):
+            for n in some[: 1 if stage.toy and compiled else None]:
+                what = f"n = {n}{', compiled' * compiled}"
+                jobs[what] = partial(measure_length, stage, n, compiled, peak, bandwidth)
+    stage.attempt_all(jobs)

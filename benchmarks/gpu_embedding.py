@@ -3,6 +3,7 @@
 This library starts from the sound; timm's encoder starts from the units that this library cut, as in embedding.py.
 """
 import importlib.util
+from functools import partial
 
 import torch
 
@@ -10,7 +11,7 @@ from mwmae.audio import LogMelSpectrogram, SAMPLE_RATE
 from mwmae.embed import cut_units, EmbedConfig, EmbeddingModel, get_scene_embeddings, untrained_encoder
 from mwmae.model import model_cost
 
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = ("fp32", "bf16")
 
 
 def embedders(stage, name: str, precision: str, audio) -> dict:
@@ -36,7 +37,7 @@ def embedders(stage, name: str, precision: str, audio) -> dict:
 
 def measure_embedding(stage, name: str, precision: str, clips: int) -> None:
     "Rows of one encoder in one precision."
-    peak, length = stage.matrix_peak(TYPES[precision]), 10 * SAMPLE_RATE
+    peak, length = stage.matrix_peak(precision), 10 * SAMPLE_RATE
     audio = 0.1 * torch.randn(clips, length, device=stage.device)
     for who, run in embedders(stage, name, precision, audio).items():
         stage.free()
@@ -66,9 +67,14 @@ def measure_log_mel(stage, clips: int, seconds_long: int) -> None:
 
 
 def measure(stage) -> None:
-    "Encoders of two sizes in both precisions, and spectrograms."
+    "Encoders of two sizes in both precisions, and spectrograms between them."
     names, clips = (("mwmae_nano_4x16",), 2) if stage.toy else (("mwmae_base_4x16", "mwmae_tiny_4x16"), 64)
-    for name, precision in stage.in_time([(name, precision) for name in names for precision in TYPES]):
-        measure_embedding(stage, name, precision, clips)
-    for seconds_long in (2, 10):
-        measure_log_mel(stage, (10 if stage.toy else 1280) // seconds_long, seconds_long)
+    jobs = {}
+    for i, name in enumerate(names):
+        for precision in PRECISIONS:
+            jobs[f"{name}, {precision}"] = partial(measure_embedding, stage, name, precision, clips)
+        if i == 0:
+            for seconds_long in (10, 2):
+                number = (10 if stage.toy else 1280) // seconds_long
+                jobs[f"log-mel, {seconds_long} s"] = partial(measure_log_mel, stage, number, seconds_long)
+    stage.attempt_all(jobs)

@@ -1,120 +1,131 @@
 """Stage b of gpu.py: how fast steps of pre-training are, what they wait for, and how many clips fit.
 
-A step is forward, backward and AdamW in bf16, as in step.py. The share of the matrix peak counts the operations of the
-model (`model_cost`) against a large matrix product on the same device.
+A step is that of the library: gradients added up, weights moved. The share of the matrix peak counts the operations of
+the model (`model_cost`) against a large matrix product of the same precision on the same device. Where all clips of a
+step do not fit at once, they are computed in micro-batches.
 """
-import time
-from pathlib import Path
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch.autograd import DeviceType
 from torch.profiler import profile, ProfilerActivity
 
-from data_wait import measure as measure_data_wait
-from gpu_stage import work_folder
-from mwmae.model import create_model, model_cost
-from mwmae.settings import builtin_sound
-from mwmae.store import prepare_samples
-from step import step
+import gpu_run
+from gpu_stage import check_waits, why_no_triton
+from gpu_steps import Steps
+from mwmae.model import model_config, model_cost
 
-CASES = [  # encoder, frames, clips in a step, compiled; the most important first
-    ("base", 200, 1024, False), ("base", 200, 1024, True),
-    ("tiny", 200, 1024, False), ("large", 200, 256, False), ("huge", 200, 256, False),
-    ("base", 1000, 128, False), ("base", 3000, 32, False),
-    ("base", 200, 256, False), ("base", 200, 512, False), ("base", 200, 2048, False),
-    ("large", 200, 1024, False), ("huge", 200, 512, False), ("tiny", 200, 256, False), ("tiny", 200, 2048, False),
-    ("large", 200, 256, True), ("tiny", 200, 1024, True), ("base", 1000, 128, True), ("huge", 200, 256, True),
-]
-TOY_CASES = [("nano", 200, 4, False), ("nano", 200, 2, True)]
-PROFILED = CASES[:2] + TOY_CASES[:1]
 KERNELS = 12  # the longest kernels of a profiled step that get a row
 
 
+class Case(NamedTuple):
+    "A step that is measured."
+    model: str  # such as mwmae_base
+    clips: int = 1024  # in a step
+    compiled: bool = False
+    precision: str = "bf16"
+    frames: int = 200
+    attention: str = "windows"  # of the decoder of MW-MAE
+    profiled: bool = False  # rows of its kernels, and whether it makes the host wait
+
+    def __str__(self):
+        form = "compiled" if self.compiled else "eager"
+        other = f", {self.attention}" if self.attention != "windows" else ""
+        return f"{self.model}_4x16, {self.frames / 100:g} s, batch {self.clips}, {self.precision}, {form}{other}"
+
+
+FIRST = [  # the most important first
+    Case("mwmae_base", profiled=True), Case("mwmae_base", compiled=True, profiled=True),
+    Case("mae_base", profiled=True),
+]
+SECOND = [
+    Case("mwmae_base", attention="windows_triton", profiled=True),
+    Case("mwmae_base", 256), Case("mwmae_base", 256, precision="tf32"), Case("mwmae_base", 256, precision="fp32"),
+    Case("mwmae_tiny"), Case("mwmae_large", 256), Case("mwmae_huge", 256),
+    Case("mwmae_base", 128, frames=1000), Case("mae_base", 128, frames=1000),
+    Case("mwmae_base", attention="windows_triton", compiled=True, profiled=True),
+    Case("mae_base", compiled=True, profiled=True),
+    Case("mwmae_base", 32, frames=3000), Case("mae_base", 32, frames=3000),
+]
+LAST = [
+    Case("mae_tiny"), Case("mae_large", 256), Case("mae_huge", 256), Case("mwmae_base", 512), Case("mwmae_base", 2048),
+    Case("mwmae_large", 1024), Case("mwmae_huge", 512), Case("mwmae_tiny", 2048),
+    Case("mwmae_large", 256, compiled=True), Case("mwmae_base", 128, compiled=True, frames=1000),
+    Case("mwmae_huge", 256, compiled=True), Case("mwmae_tiny", compiled=True),
+]
+TOY = [
+    Case("mwmae_nano", 4, profiled=True), Case("mae_nano", 4, profiled=True),
+    Case("mwmae_nano", 2, compiled=True), Case("mwmae_nano", 2, precision="tf32"),
+]
+TOY_SECOND = [Case("mwmae_nano", 2, attention="windows_triton")]
+
+
 def write_profile(stage, what: str, run) -> None:
-    "Rows of the kernels in which a step spends its time."
+    "Rows of the kernels in which a step spends its time; on a CPU, of its operators."
     gpu = stage.device.type == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * gpu
-    with profile(activities=activities) as found:
+    with profile(activities=activities, acc_events=True) as found:
         begin = stage.clock()
         run()
         seconds = stage.clock() - begin
-    kind = DeviceType.CUDA if gpu else DeviceType.CPU
-    kernels = [event for event in found.key_averages() if event.device_type == kind]
-    kernels = [event for event in kernels if not event.is_user_annotation]
+    events = [event for event in found.key_averages() if not event.is_user_annotation]
+    if gpu:
+        kernels = [event for event in events if event.device_type == DeviceType.CUDA]
+    else:
+        kernels = [event for event in events if event.key.startswith("aten::")]
     length = {event.key: event.self_device_time_total if gpu else event.self_cpu_time_total for event in kernels}
-    stage.row(f"{what}: kernels", sum(event.count for event in kernels), "in a step")
-    stage.row(f"{what}: all kernels", sum(length.values()) / 1e6 / seconds, "share of the profiled step")
+    stage.row(f"{what}: {'kernels' if gpu else 'operators'}", sum(event.count for event in kernels), "in a step")
+    stage.row(f"{what}: all of them", sum(length.values()) / 1e6 / seconds, "share of the profiled step")
+    if gpu:
+        waits = sum(event.count for event in events if "Synchronize" in event.key)
+        stage.row(f"{what}: calls of CUDA that wait, some of them the clock's and the profiler's", waits, "in a step")
     for event in sorted(kernels, key=lambda event: -length[event.key])[:KERNELS]:
         name = " ".join(event.key.split())[:100]
         stage.row(f"{what}: {event.count} x {name}", length[event.key] / 1e3, "ms in a step")
 
 
-def measure_step(stage, kind: str, case: tuple, peak: float) -> None:
+def measure_step(stage, case: Case, parts: int) -> None:
     "Rows of one model: speed, share of the peak, memory, and perhaps its kernels."
-    encoder, frames, batch, compiled = case
-    name = f"{kind}_{encoder}_4x16"
-    what = f"{name}, {frames / 100:g} s, batch {batch}, bf16, {'compiled' if compiled else 'eager'}"
-    with stage.device:
-        model = create_model(name, frames=frames)
-        clips = torch.randn(batch, frames, 80)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-    backend = "eager" if stage.toy else "inductor"  # compiling for a CPU takes too long
-    called = torch.compile(model, backend=backend, dynamic=False) if compiled else model
-    run = lambda: step(called, optimizer, clips, half=True)
+    peak, what, name = stage.matrix_peak(case.precision), str(case), f"{case.model}_4x16"
+    if parts > 1:
+        what += f", in {parts} micro-batches"
+    other = {"decoder_attention": case.attention} if case.attention != "windows" else {}
+    config = model_config(name, frames=case.frames, **other)
+    steps = Steps(stage, config, case.clips, case.precision, case.clips // parts, case.compiled)
     begin = stage.clock()
-    run()
+    steps()
     stage.row(f"{what}: first step", stage.clock() - begin, "s")
-    seconds = stage.seconds(run)
-    flops = batch * model_cost(model.config)["training_flops"]
-    stage.row(f"{what}: speed", batch / seconds, "clips/s")
+    seconds = stage.seconds(steps)
+    flops = case.clips * model_cost(model_config(name, frames=case.frames))["training_flops"]
+    stage.row(f"{what}: speed", case.clips / seconds, "clips/s")
     stage.row(f"{what}: operations", flops / seconds / peak, "share of the matrix peak")
     stage.row(f"{what}: memory", stage.peak_memory(), "GiB at most")
-    if case in PROFILED:
-        write_profile(stage, what, run)
+    if case.profiled:
+        check_waits(stage, what, steps)
+        write_profile(stage, what, steps)
 
 
-def measure_case(stage, case: tuple, peak: float) -> None:
-    "MW-MAE and MAE in turn. Too little memory is a result too."
-    for kind in ("mwmae", "mae"):
+def measure_case(stage, case: Case) -> None:
+    "A step, in more micro-batches as long as memory is too small, which is a result too."
+    if case.attention == "windows_triton" and (why := why_no_triton(stage)):
+        stage.row(f"{case}: the kernel is not measured, {why}", "")
+        if not stage.toy:
+            return
+    for parts in (1, 2, 4, 8):
         stage.free()
-        torch._dynamo.reset()
         try:
-            measure_step(stage, kind, case, peak)
+            return measure_step(stage, case, parts)
         except torch.OutOfMemoryError:
-            encoder, frames, batch, _ = case
-            stage.row(f"{kind}_{encoder}_4x16, {frames / 100:g} s, batch {batch}, bf16: out of memory", "", "")
-    stage.free()
-
-
-def measure_wait(stage, encoder: str, compiled: bool) -> None:
-    "A whole run of `pretrain` with the loader that it has by default on a GPU."
-    work, toy = Path(work_folder()) / "loader", stage.toy
-    stage.free()
-    data, batch, epochs = "builtin", 1024, 40
-    if toy:
-        data, batch, epochs = str(work / "store"), 8, 2
-        prepare_samples(map(builtin_sound, range(24)), data)
-    settings = dict(model=f"mwmae_{encoder}_4x16", batch=batch, epochs=epochs, precision="bf16", compile=compiled,
-                    workers=1 if toy else 4, evaluate_every=2 if toy else 20, save_every=1000)
-    row = measure_data_wait(data, work / f"{encoder}-{compiled}", False, settings)
-    what = f"pretrain, {row['model']}, batch {batch}, {settings['workers']} workers, bf16"
-    what += ", compiled" if compiled else ""
-    stage.row(f"{what}: speed", row["clips/s"], "clips/s")
-    stage.row(f"{what}: wait for data", row["data wait share"], "share of the time")
+            stage.row(f"{case}: out of memory", parts, "micro-batches")
+        torch._dynamo.reset()  # it keeps what was compiled
 
 
 def measure(stage) -> None:
-    "All cases, and pre-training with its loader between them."
-    peak = stage.matrix_peak()
-    cases = list(TOY_CASES if stage.toy else CASES)
-    loader = [("loader", "nano", False)]
-    if not stage.toy:
-        loader = [("loader", encoder, compiled) for compiled in (False, True) for encoder in ("base", "tiny")]
-    cases[2:2], cases[9:9] = loader[:2], loader[2:]
-    for case in stage.in_time(cases):
-        begin = time.perf_counter()
-        if case[0] == "loader":
-            measure_wait(stage, *case[1:])
-        else:
-            measure_case(stage, case, peak)
-        print(f"{case} took {time.perf_counter() - begin:.1f} s", flush=True)
+    "The most important steps, what belongs to a run, and other steps."
+    job = lambda cases: {str(case): partial(measure_case, stage, case) for case in cases}
+    if stage.toy:
+        jobs = job(TOY) | gpu_run.jobs(stage) | job(TOY_SECOND)
+    else:
+        jobs = job(FIRST) | gpu_run.jobs(stage) | job(SECOND) | gpu_run.more_jobs(stage) | job(LAST)
+    stage.attempt_all(jobs)

@@ -1,11 +1,13 @@
-"""Random crops from a spectrogram store beside decoding the files, and the speed of preparing one.
+"""Random crops from a spectrogram store beside decoding the files, the speed of preparing one, and of loading batches.
 
     python benchmarks/store.py SOURCE [--store FOLDER] [--seconds 5]
 
 SOURCE is anything that `mwmae_prepare` takes, except Parquet. The store is made anew on every run, in a temporary
 folder if none is named, so that preparation is measured too. Each rate is of all cores together; crops have 200 frames
-(2 s) of random clips, and the store is read once before it is measured, so that it is cached. Rows are appended to
-benchmarks/results/store.csv.
+(2 s) of random clips, and the store is read once before it is measured, so that it is cached. Batches of 256 crops, with
+250 noise values each, come from two loader processes: crop by crop with PyTorch's own loader, gathered by `load_batches`,
+and gathered and then standardised on the CPU by the training process. The three take turns, with medians of some rounds
+and the load of the machine meanwhile. Rows are appended to benchmarks/results/store.csv.
 """
 import csv
 import multiprocessing
@@ -15,17 +17,21 @@ import shutil
 import tempfile
 from datetime import date
 from pathlib import Path
+from statistics import median
 from time import perf_counter
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from fastcore.script import call_parse
+from torch.utils.data import DataLoader
 
 from machine import cpu_model
-from mwmae.crops import CropDataset, SoundFiles, SpectrogramStore
+from mwmae.crops import CropDataset, load_batches, Shares, SoundFiles, SpectrogramStore, to_device
 from mwmae.store import prepare
 
 RESULTS = Path(__file__).parent / "results" / "store.csv"
+CPU, LOADERS, BATCH = torch.device("cpu"), 2, 256
 
 
 def _draw(corpus, dataset, seconds, seed, barrier, counts):
@@ -57,7 +63,50 @@ def rate(corpus, processes, seconds, dataset=None):
     return total
 
 
-def measure(source, store, seconds):
+def load(dataset, way, seconds):
+    "Crops per second, and microseconds of processor time for each, of a training process and its loaders."
+    shares = Shares(SimpleNamespace(seed=0, batch=BATCH, micro_batch=None), len(dataset), range(10**9))
+    usage = lambda: [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    before = usage()
+    if way == "one by one":
+        batches = iter(DataLoader(dataset, batch_sampler=shares, num_workers=LOADERS))
+    else:
+        batches = load_batches(dataset, shares, LOADERS, CPU)
+    warm = 2 * LOADERS + 1
+    for _ in range(warm):
+        next(batches)
+    begin, count = perf_counter(), 0
+    while perf_counter() < begin + seconds:
+        batch = next(batches)
+        if way == "gathered, standardised":
+            batch = to_device(batch, CPU)
+        count += len(batch["index"])
+    took = perf_counter() - begin
+    del batches  # ends the loader processes, whose time is then counted
+    spent = sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(before, usage()))
+    return count / took, spent / (count + warm * BATCH) * 1e6
+
+
+def loading(dataset, seconds, rounds):
+    "Rows of the ways to load batches, measured in turn."
+    ways = ["one by one", "gathered", "gathered, standardised"]
+    torch.set_num_threads(1)
+    found = {way: [] for way in ways}
+    loads = []
+    for _ in range(rounds):
+        for way in ways:
+            found[way].append(load(dataset, way, seconds))
+        loads.append(os.getloadavg()[0])
+    speed = {way: median(speed for speed, _ in found[way]) for way in ways}
+    rows = [("load of the machine while batches are loaded", median(loads), "")]
+    for way in ways:
+        rows.append((f"batches {way}", speed[way], "crops/s"))
+        rows.append((f"batches {way}: processor time", median(spent for _, spent in found[way]), "us/crop"))
+    rows += [(f"batches {way}, over one by one", speed[way] / speed["one by one"], "x") for way in ways[1:]]
+    return rows
+
+
+def measure(source, store, seconds, rounds):
     "All rows of the table: (what, value, unit)."
     cores = len(os.sched_getaffinity(0))
     begin = perf_counter()
@@ -72,6 +121,7 @@ def measure(source, store, seconds):
         stored.clip(clip)
     files = SoundFiles(source, store)
     dataset = CropDataset(stored, np.arange(len(stored)), 200, 250)
+    batches = loading(dataset, seconds, rounds)
     crops, examples, decoded = rate(stored, cores, seconds), rate(stored, cores, seconds, dataset), rate(files, cores, seconds)
     return [
         ("audio", prepared.hours, "h"), ("clips", len(stored), ""), ("cores", cores, ""),
@@ -79,7 +129,7 @@ def measure(source, store, seconds):
         ("preparing, most memory of one process", peak, "MiB"), ("store, per hour of audio", size / prepared.hours / 1e6, "MB"),
         ("opening the store", opened * 1e3, "ms"), ("crops from the store", crops, "1/s"),
         ("crops with place and noise (CropDataset)", examples, "1/s"), ("crops from the files", decoded, "1/s"),
-        ("store over files", crops / decoded, "x"),
+        ("store over files", crops / decoded, "x"), *batches,
     ]
 
 
@@ -88,15 +138,16 @@ def main(
     source: str,  # Sounds to prepare
     store: str = "",  # Folder for the store, replaced if it is there; none: a temporary one
     seconds: float = 5.0,  # How long to draw crops, each way
+    rounds: int = 5,  # How often to load batches, each way
 ):
     "Measure a spectrogram store; prints a table and appends it to benchmarks/results/store.csv."
     folder = Path(store or tempfile.mkdtemp()) / "store"
     shutil.rmtree(folder, ignore_errors=True)
-    rows = measure(source, folder, seconds)
+    rows = measure(source, folder, seconds, rounds)
     if not store:
         shutil.rmtree(folder.parent)
     for what, value, unit in rows:
-        print(f"{what:42} {value:12,.1f} {unit}")
+        print(f"{what:48} {value:12,.1f} {unit}")
     exists = RESULTS.exists()
     with open(RESULTS, "a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -186,9 +186,7 @@ def _relative_bias(
 ) -> Tensor:  # (w, w) bias of query i and key j
     "Look up the bias of every pair of patches in a window."
     w = (len(table) + 1) // 2
-    i = torch.arange(w, device=table.device)
-    distance = i[:, None] - i  # (w, w)
-    return table[distance + w - 1]  # (w, w)
+    return table.unfold(0, w, 1).flip(1)  # (w, w)
 
 # %% ../nbs/03_attention.ipynb #366c31e1
 def _bias_table(

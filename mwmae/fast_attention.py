@@ -13,24 +13,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .audio import InputError
 from .attention import MultiHeadAttention, MultiWindowAttention
+
+# %% ../nbs/04_fast_attention.ipynb #92825796
+def _on_cpu(
+    x: Tensor,  # any tensor
+) -> bool:  # whether it is on a CPU
+    "Tell a CPU from the devices whose kernels read heads where they lie."
+    return x.device.type == "cpu"
 
 # %% ../nbs/04_fast_attention.ipynb #b49771d8
 def _split_groups(
     qkv: Tensor,  # (b, n, 3 * h * d) queries, keys and values, each ordered by head
     sizes: list[int],  # heads in each group, h in all
 ) -> list[Tensor]:  # (g, b, n, d) each: queries of all groups, then all keys, then all values
-    "Cut queries, keys and values into contiguous groups of heads."
+    "Cut queries, keys and values into groups of heads, on a CPU contiguous ones."
     by_head = qkv.unflatten(2, (3 * sum(sizes), -1))  # (b, n, 3h, d)
     groups = by_head.split(3 * list(sizes), dim=2)  # (b, n, g, d) each
-    return [group.permute(2, 0, 1, 3).contiguous() for group in groups]  # (g, b, n, d) each
+    groups = [group.permute(2, 0, 1, 3) for group in groups]  # (g, b, n, d) each
+    return [group.contiguous() for group in groups] if _on_cpu(qkv) else groups
 
 # %% ../nbs/04_fast_attention.ipynb #eee439b9
 def _join_groups(
     groups: list[Tensor],  # (g, b, n, d) results of each group of heads
 ) -> Tensor:  # (b, n, h * d)
     "Lay the results of all heads end to end along the channels."
-    by_head = torch.cat([x.permute(1, 2, 0, 3) for x in groups], dim=2)  # (b, n, h, d)
+    groups = [group.permute(1, 2, 0, 3) for group in groups]  # (b, n, g, d) each
+    by_head = torch.cat(groups, dim=2) if len(groups) > 1 else groups[0]  # (b, n, h, d)
     return by_head.flatten(2)  # (b, n, h * d)
 
 # %% ../nbs/04_fast_attention.ipynb #75a3bb5d
@@ -101,6 +111,23 @@ def _attend_by_products(
         mixed.append(_RecomputedAttention.apply(*items, bias).unflatten(0, (g, -1)))
     return torch.cat(mixed, dim=1)
 
+# %% ../nbs/04_fast_attention.ipynb #0a4ce1d4
+def _attend_fused(
+    q: Tensor,  # (g, m, n, d) queries of g heads, m items each
+    k: Tensor,  # (g, m, n, d) keys
+    v: Tensor,  # (g, m, n, d) values
+    bias: Tensor | None = None,  # (g, n, n) added to each head's scores
+    at_once: int = 2**15,  # items of a launch
+) -> Tensor:  # (g, m, n, d)
+    "Attend by PyTorch's fused kernel, which copies nothing and keeps no weights on a GPU."
+    mask = None if bias is None else bias.to(q.dtype)
+    items = [t.transpose(0, 1) for t in (q, k, v)]  # (m, g, n, d) each
+    if len(items[0]) <= at_once:
+        return F.scaled_dot_product_attention(*items, attn_mask=mask).transpose(0, 1)
+    portions = zip(*(t.split(at_once) for t in items))  # (at_once, g, n, d) each
+    mixed = [F.scaled_dot_product_attention(*portion, attn_mask=mask) for portion in portions]
+    return torch.cat(mixed).transpose(0, 1)
+
 # %% ../nbs/04_fast_attention.ipynb #524c1e09
 def _attend(
     q: Tensor,  # (g, m, n, d) queries of g heads, m items each
@@ -109,11 +136,13 @@ def _attend(
     bias: Tensor | None = None,  # (g, n, n) added to each head's scores
 ) -> Tensor:  # (g, m, n, d)
     "Attend inside each item, in the way that suits device, precision and size."
-    eager_cpu = q.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not _on_cpu(q):
+        return _attend_fused(q, k, v, bias)
+    eager = not torch.compiler.is_compiling()
     half = q.dtype in (torch.bfloat16, torch.float16)
-    if bias is None and q.shape[2] >= 32 and not (eager_cpu and half):
+    if bias is None and q.shape[2] >= 32 and not (eager and half):
         return F.scaled_dot_product_attention(q, k, v)
-    if eager_cpu:
+    if eager:
         return _attend_by_products(q, k, v, bias)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (g, m, n, n)
     if bias is not None:
@@ -136,39 +165,55 @@ def _tile_groups(
             groups.append([w])
     return groups
 
+# %% ../nbs/04_fast_attention.ipynb #e3ea5fb0
+def _tile_mask(
+    windows: list[int],  # of g heads that share a tile
+) -> Tensor | None:  # (g, tile, tile) to add to the scores, or None if all is inside the windows
+    "Make the mask of a tile: minus infinity between different windows."
+    tile = math.lcm(*windows)
+    if all(w == tile for w in windows):
+        return None
+    i = torch.arange(tile)
+    outside = [(i // w)[:, None] != i // w for w in windows]  # (tile, tile) each
+    mask = torch.stack(outside)  # (g, tile, tile)
+    return torch.zeros(mask.shape).masked_fill(mask, -torch.inf)
+
 # %% ../nbs/04_fast_attention.ipynb #2b17fe74
 def _tile_bias(
-    windows: list[int],  # of g heads
+    windows: list[int],  # of g heads that share a tile
     biases: list,  # of g heads: (w, w), or None
-    tile: int,  # patches of the tile, which every window divides
-    device: torch.device,  # where to make it
+    mask: Tensor | None,  # (g, tile, tile) from `_tile_mask`
 ) -> Tensor | None:  # (g, tile, tile) to add to the scores, or None if there is nothing to add
-    "Make the bias of heads that share a tile: minus infinity between different windows."
-    if all(w == tile for w in windows) and all(bias is None for bias in biases):
-        return None
-    matrices, i = [], torch.arange(tile, device=device)
+    "Make what is added to the scores of heads that share a tile."
+    if all(bias is None for bias in biases):
+        return mask
+    tile, matrices = math.lcm(*windows), []
+    like = next(bias for bias in biases if bias is not None)
     for w, bias in zip(windows, biases):
-        inside = torch.zeros(w, w, device=device) if bias is None else bias
-        repeated = inside.repeat(tile // w, tile // w)  # (tile, tile)
-        outside = (i // w)[:, None] != i // w  # (tile, tile)
-        matrices.append(repeated.masked_fill(outside, -torch.inf))
-    return torch.stack(matrices)
+        inside = like.new_zeros(w, w) if bias is None else bias
+        times = tile // w
+        matrices.append(inside.repeat(times, times) if times > 1 else inside)  # (tile, tile)
+    bias = torch.stack(matrices) if len(matrices) > 1 else matrices[0][None]  # (g, tile, tile)
+    return bias if mask is None else bias + mask
 
 # %% ../nbs/04_fast_attention.ipynb #771829eb
 def group_attention(
-    q: Tensor,  # (g, b, n, d) queries of g heads, contiguous
+    q: Tensor,  # (g, b, n, d) queries of g heads, as `_split_groups` returns them
     k: Tensor,  # (g, b, n, d) keys
     v: Tensor,  # (g, b, n, d) values
     windows: list[int],  # of the g heads; each divides n
     biases: list | None = None,  # of the g heads: (w, w) or None; None: no biases
+    mask: Tensor | None = None,  # (g, tile, tile) from `_tile_mask`; None: made here if needed
 ) -> Tensor:  # (g, b, n, d)
     "Attend inside windows in several heads at once."
-    g, b, n, _ = q.shape
+    g, b, n, d = q.shape
     tile = math.lcm(*windows)
-    items = (g, b * n // tile, tile, -1)
+    if mask is None and set(windows) != {tile}:
+        mask = _tile_mask(windows).to(q.device)
+    items = (g, b * n // tile, tile, d)
     q, k, v = q.reshape(items), k.reshape(items), v.reshape(items)  # no copy
-    bias = _tile_bias(windows, biases or [None] * g, tile, q.device)
-    return _attend(q, k, v, bias).reshape(g, b, n, -1)
+    bias = _tile_bias(windows, biases or [None] * g, mask)
+    return _attend(q, k, v, bias).reshape(g, b, n, d)
 
 # %% ../nbs/04_fast_attention.ipynb #44fc077f
 class FastAttention(MultiHeadAttention):
@@ -188,6 +233,18 @@ class FastAttention(MultiHeadAttention):
 class FastMultiWindowAttention(MultiWindowAttention):
     "`MultiWindowAttention` in less time and memory: same parameters, same results."
 
+    def __init__(
+        self,
+        width: int,  # channels of the model
+        windows: list[int],  # one window for each head; a head whose window is n is global
+        rel_pos_bias: bool = False,  # learn a bias of relative positions in every windowed head?
+        n: int | None = None,  # patches of a clip; None: the longest window
+    ):
+        super().__init__(width, windows, rel_pos_bias, n)
+        self.groups = _tile_groups(self.windows)
+        for i, windows in enumerate(self.groups):
+            self.register_buffer(f"mask_{i}", _tile_mask(windows), persistent=False)
+
     def forward(
         self,
         x: Tensor,  # (b, n, width)
@@ -195,19 +252,31 @@ class FastMultiWindowAttention(MultiWindowAttention):
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip inside windows; raises `InputError` if they do not tile n."
         biases = self.biases(x.shape[1])  # in the order of the heads
-        groups = _tile_groups(self.windows)
-        count, sizes = len(groups), [len(group) for group in groups]
+        count, sizes = len(self.groups), [len(group) for group in self.groups]
         parts = _split_groups(self.project(x, rotate), sizes)  # (g, b, n, d) each
         queries, keys, values = parts[:count], parts[count:-count], parts[-count:]
         mixed = []
-        for q, k, v, windows in zip(queries, keys, values, groups):
-            mixed.append(group_attention(q, k, v, windows, biases[: len(windows)]))
+        for i, (q, k, v, windows) in enumerate(zip(queries, keys, values, self.groups)):
+            mask, own = getattr(self, f"mask_{i}"), biases[: len(windows)]
+            mixed.append(group_attention(q, k, v, windows, own, mask))
             biases = biases[len(windows) :]
         return self.proj(_join_groups(mixed))  # (g, b, n, d) each -> (b, n, width)
 
 # %% ../nbs/04_fast_attention.ipynb #7f5c001c
+def _windows_by_triton(width, heads, config):
+    "Windows by the kernel of a later chapter, imported only if it is asked for: it needs Triton."
+    try:
+        from mwmae.gpu_kernel import TritonMultiWindowAttention
+    except ModuleNotFoundError as error:
+        raise InputError(f"attention windows_triton needs {error.name}, which is not installed; "
+                         "attention windows has the same parameters and results") from None
+    windows, biased = config.decoder_windows, config.rel_pos_bias
+    return TritonMultiWindowAttention(width, windows, biased, config.patches)
+
+
 ATTENTION = {
     "plain": lambda width, heads, config: FastAttention(width, heads),
     "windows": lambda width, heads, config: FastMultiWindowAttention(
         width, config.decoder_windows, config.rel_pos_bias, config.patches),
+    "windows_triton": _windows_by_triton,
 }

@@ -17,6 +17,7 @@ import shutil
 import socket
 import stat
 import sys
+import threading
 import types
 import typing
 import zlib
@@ -392,6 +393,7 @@ def load_tensors(
 
 # %% ../nbs/08_files.ipynb #4afcaf16
 _CLAIMED = set()  # folders that this process holds; the system would let it take them twice
+_CLAIMING = threading.Lock()  # of the threads that look at it
 
 
 def _who():
@@ -409,20 +411,21 @@ class FolderClaim(AbstractContextManager):
     ):
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.folder in _CLAIMED:
-            raise InputError(f"{folder}: in use by this process already; choose another folder")
-        self.file = open(self.folder / ".lock", "a+", encoding="utf-8", errors="replace")
-        try:
-            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.file.seek(0)
-            holder = self.file.read(300).strip() or "another process"
-            self.file.close()
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                error.filename = str(self.folder / ".lock")
-                raise
-            raise InputError(f"{folder}: in use by {holder}; wait, or choose another") from None
-        _CLAIMED.add(self.folder)
+        with _CLAIMING:
+            if self.folder in _CLAIMED:
+                raise InputError(f"{folder}: in use by this process already; choose another folder")
+            self.file = open(self.folder / ".lock", "a+", encoding="utf-8", errors="replace")
+            try:
+                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                self.file.seek(0)
+                holder = self.file.read(300).strip() or "another process"
+                self.file.close()
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    error.filename = str(self.folder / ".lock")
+                    raise
+                raise InputError(f"{folder}: in use by {holder}; wait, or choose another") from None
+            _CLAIMED.add(self.folder)
         with suppress(OSError):  # a full disk; the lock holds without the name of its holder
             self.file.truncate(0)
             self.file.write(_who() + "\n")
@@ -431,8 +434,8 @@ class FolderClaim(AbstractContextManager):
 
     def close(self):
         "Give the folder back."
-        _CLAIMED.discard(self.folder)
-        with suppress(OSError):  # the name of the holder may not have fitted on the disk
+        with _CLAIMING, suppress(OSError):  # the name of the holder may not have fitted on the disk
+            _CLAIMED.discard(self.folder)
             self.file.close()
 
     def __exit__(self, *error):

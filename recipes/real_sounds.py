@@ -25,6 +25,8 @@ import pandas as pd
 import soundfile
 import torch
 from fastcore.basics import chunked
+from safetensors.numpy import save
+from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics.pairwise import cosine_distances
 from sklearn.preprocessing import StandardScaler
@@ -32,12 +34,16 @@ from tqdm import tqdm
 
 from mwmae.audio import InputError, LogMelSpectrogram, SAMPLE_RATE
 from mwmae.model import model_cost
-from mwmae.files import atomic_file, load_config
-from mwmae.models import load_encoder
+from mwmae.files import atomic_file, atomic_folder, load_config
+from mwmae.models import (
+    INSTALLED, load_encoder, load_mae, MODEL_FILES, PACKAGED, packaged_folder, write_model,
+)
 from mwmae.checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
-from mwmae.sharing import INSTALLED, PACKAGED, share_encoder
+from mwmae.sharing import share_encoder, training_facts
 from mwmae.crops import split_held_out, SpectrogramStore
-from mwmae.embed import EmbedConfig, embedding_input, EmbeddingModel
+from mwmae.embed import (
+    EmbedConfig, embedding_input, EmbeddingModel, get_scene_embeddings, load_model,
+)
 from mwmae.quick import quick_scores
 from mwmae.settings import has_bfloat16, PretrainConfig
 from mwmae.tasks import load_sound, read_split
@@ -380,14 +386,21 @@ MAPPED, BANK = "notes_family", "train"
 SOUND_CREDIT = "FluidR3 GM, by Frank Wen and others, MIT licence"  # the bank of the train split
 
 
-def note_map(here, each=36):
-    "Lay embeddings of notes out in the plane, and let a dozen be heard. No label is used."
-    folder = here.out / "hear" / "embeddings" / "longest" / task_named(here, MAPPED).full_name
-    task, splits = read_embedded(folder)
-    files = row_order({split: read_split(folder, split) for split in task.splits})[BANK]
-    table = pd.DataFrame({"file": files, "label": [row[0] for row in splits[BANK].labels]})
+def mapped_notes(here, each=36):
+    "The notes on the map: some of each family. Their index is the row of their embedding."
+    task = task_named(here, MAPPED)
+    truth = {split: read_split(task.folder, split) for split in task.splits}
+    files = row_order(truth)[BANK]
+    table = pd.DataFrame({"file": files, "label": [truth[BANK][file][0] for file in files]})
     draw = lambda group: group.sample(min(each, len(group)), random_state=here.seed)
     table = table.groupby("label", group_keys=False)[["file", "label"]].apply(draw)
+    return table.assign(note=table.file.str.split("-").str[1].astype(int))
+
+
+def note_map(here):
+    "Lay embeddings of notes out in the plane, and let a dozen be heard. No label is used."
+    folder = here.out / "hear" / "embeddings" / "longest" / task_named(here, MAPPED).full_name
+    splits, table = read_embedded(folder)[1], mapped_notes(here)
     x = StandardScaler().fit_transform(np.asarray(splits[BANK].embeddings)[table.index])
     distance = cosine_distances(x)
     tsne = TSNE(2, metric="precomputed", init="random", perplexity=min(20, len(x) / 4),
@@ -397,18 +410,17 @@ def note_map(here, each=36):
     table = table.reset_index(drop=True)
     table["neighbour"] = table.label.to_numpy()[distance.argmin(1)]
     table["x"], table["y"] = (100 * (place - place.min(0)) / np.ptp(place, axis=0)).round(1).T
-    table["note"] = table.file.str.split("-").str[1].astype(int)
     alike, astray = table[table.label == table.neighbour], table[table.label != table.neighbour]
     heard = {*alike.groupby("label").head(1).index[:10],
              *astray.index[:: max(1, len(table) // 40)][:2]}
     source = task_named(here, MAPPED)
-    table["sound"] = [short_sound(load_sound(source, BANK, file)) if i in heard else ""
-                      for i, file in enumerate(table.file)]
+    encoded = lambda file: base64.b64encode(short_sound(load_sound(source, BANK, file))).decode()
+    table["sound"] = [encoded(file) if i in heard else "" for i, file in enumerate(table.file)]
     return table[["x", "y", "label", "note", "neighbour", "sound"]]
 
 
 def short_sound(samples):
-    "The first second of a sound, faded out, as the base64 of an MP3 file."
+    "The first second of a sound, faded out, as the bytes of an MP3 file."
     samples = samples[:SAMPLE_RATE].numpy().copy()
     samples[-1600:] *= np.linspace(1, 0, 1600, dtype=np.float32)
     samples *= 0.7 / max(1e-3, abs(samples).max())
@@ -416,7 +428,33 @@ def short_sound(samples):
         path = Path(folder) / "note.mp3"
         soundfile.write(path, samples, SAMPLE_RATE, format="MP3", bitrate_mode="CONSTANT",
                         compression_level=0.9)
-        return base64.b64encode(path.read_bytes()).decode()
+        return path.read_bytes()
+
+
+def atlas(here, kept=64):
+    """Write the map for the page that runs in a browser, with a second of every note. A sound of
+    your own is placed by its neighbours in `kept` principal components."""
+    table, task = mapped_notes(here), task_named(here, MAPPED)
+    places = pd.read_csv(here.results / "map.csv")
+    if list(zip(table.label, table.note)) != list(zip(places.label, places.note)):
+        raise InputError(f"{here.results / 'map.csv'}: shows other notes, expected those of "
+                         f"{task.folder}; run the step report")
+    model, sounds = load_model(PACKAGED), [load_sound(task, BANK, file) for file in table.file]
+    x = np.concatenate([get_scene_embeddings(sound[None], model).numpy() for sound in sounds])
+    scaler = StandardScaler().fit(x)
+    projection = PCA(kept, svd_solver="full").fit(scaler.transform(x)).components_.T  # (size, kept)
+    recorded = [short_sound(sound) for sound in sounds]
+    tensors = {
+        "mean": scaler.mean_.astype(np.float32), "scale": scaler.scale_.astype(np.float32),
+        "projection": projection.astype(np.float16),
+        "points": (scaler.transform(x) @ projection).astype(np.float16),
+        "xy": places[["x", "y"]].to_numpy(np.float32),
+        "sounds": np.frombuffer(b"".join(recorded), np.uint8),
+        "starts": np.cumsum([0, *map(len, recorded)]).astype(np.int32)}
+    about = {"labels": json.dumps(list(table.label)), "notes": json.dumps(table.note.tolist()),
+             "credit": SOUND_CREDIT}
+    with atomic_file(HERE.parent / "nbs" / "try" / "atlas.safetensors") as temporary:
+        temporary.write_bytes(save({n: np.ascontiguousarray(t) for n, t in tensors.items()}, about))
 
 
 # --- Fifty labelled clips
@@ -554,7 +592,7 @@ def report(here):
         temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
-# --- How much data it takes, and which windows (nbs/37_ablations.ipynb)
+# --- How much data it takes, and which windows (nbs/40_ablations.ipynb)
 
 
 def ablate(here):
@@ -596,10 +634,40 @@ def package(here):
     share_encoder(run, folder, title=config.model, scores=scores, notes=notes)
 
 
+DECODER = """## Decoder
+
+The model of the last round was saved without its decoder. This one began anew and learnt on the same clips, while the
+encoder above stayed as it is: the step `decoder` of `recipes/real_sounds.py`.
+"""
+
+
+def decoder(here):
+    "Train a decoder for the encoder in `mwmae/packaged`, which stays as it is, and add it."
+    packaged, run_folder = packaged_folder(), here.out / "runs" / "decoder"
+    if (run_folder / "config.json").is_file():
+        print(run("mwmae_pretrain --out runs/decoder --resume", here.out))
+    else:
+        run(f"mwmae_export {PACKAGED} packaged_encoder --format folder", here.out)
+        print(run("mwmae_pretrain --data recordings --init packaged_encoder --freeze_encoder "
+                  "--epochs 60 --batch 32 --base_lr 0.0256 --beta2 0.95 --precision bf16 "
+                  f"--seed {here.seed + 3} --out runs/decoder", here.out))
+    newest = newest_checkpoint(run_folder / "checkpoints")
+    facts = pd.Series(training_facts(newest), name="value").rename_axis("setting")
+    card = (packaged / "README.md").read_text(encoding="utf-8")
+    before, credits = card.split("## Credits")
+    before = before.partition("## Decoder")[0].replace("its encoder, without the decoder: 4.8 M",
+                                                       "encoder and decoder: 5.1 M")
+    with atomic_folder(packaged, replaces=MODEL_FILES) as temporary:
+        write_model(load_mae(newest), temporary, torch.float16)
+        (temporary / "README.md").write_text(
+            f"{before}{DECODER}\n{markdown_table(facts.astype(str).to_frame())}\n\n"
+            f"## Credits{credits}", encoding="utf-8")
+
+
 STEPS = {
     "pool": pool, "tune": tune, "pretrain": pretrain_both, "longer": pretrain_longer,
     "choose": choose, "evaluate": evaluate, "curves": curves, "package": package,
-    "report": report, "ablate": ablate}
+    "decoder": decoder, "report": report, "atlas": atlas, "ablate": ablate}
 
 
 @command
@@ -609,7 +677,8 @@ def real_sounds(
     # folder for the small files that the page reads
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),
     # steps to do, separated by commas; tune looks for the learning rate once more, package
-    # replaces the installed model, ablate makes two tables of ablations at a tiny budget
+    # replaces the installed model, decoder trains a decoder for it, atlas writes the map of
+    # the page nbs/74_try.ipynb, ablate makes two tables of ablations at a tiny budget
     steps: str = "pool,pretrain,longer,choose,evaluate,curves,report",
     size: str = "mini_4x16",  # encoder and patch of both models
     epochs: int = 36,  # passes over the pool

@@ -25,6 +25,7 @@ BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stabl
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 375, "height": 812}
 SHARED = "site_libs/", "katex/"  # what all pages load, and a browser loads once
+MODEL = "try/model.onnx", "try/ort/", "try/atlas"  # what 'Try it' loads after it shows; tools/try/browse.py weighs it
 PAGE_LIMIT = 2_000_000  # bytes of one page with its pictures and sounds, without what pages share
 SEARCHES = {  # what a reader types, and the page that must come first
     "window_sizes": "attention.html", "MultiWindowAttention": "attention.html", "random_masking": "masking.html",
@@ -162,7 +163,7 @@ class Browse:
         "Note what could not be had, and how much came."
         if response.status >= 400:
             self.events.append(f"status {response.status}: {response.url[:100]}")
-        if not response.url.removeprefix(self.address).startswith((*SHARED, "data:")):
+        if not response.url.removeprefix(self.address).startswith((*SHARED, *MODEL, "data:")):
             self.loaded += int(response.headers.get("content-length", 0))
 
     def check(self, good, problem: str):
@@ -173,6 +174,7 @@ class Browse:
 
     def open(self, name: str):
         "Open a page and wait until its scripts have run."
+        self.page.goto("about:blank")  # what the page before still loads is given up here
         self.where, self.events[:], self.loaded = name, [], 0
         self.page.goto(self.address + name, wait_until="load")
 

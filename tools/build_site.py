@@ -2,10 +2,11 @@
 
 The published site is rendered from the same _proc and the same _quarto.yml by Quarto (--process stops
 before rendering). Before either renders, a page that shows the source of a function gets no signature above it
-(page_filter.py), signatures are mended where nbdev leaves them unreadable, words in tables go to the left, and no
-line breaks between a number and its sign. smalldocs is brought to do four things as nbdev and Quarto do: name a
-page as nbdev does (02_masking.ipynb is masking.html), link names in backticks to this copy of the site, load
-KaTeX from the site, and ask no other host for fonts (fonts.scss does that for Quarto).
+(page_filter.py), signatures are mended where nbdev leaves them unreadable, words in tables go to the left, no
+line breaks between a number and its sign, and the page 'Try it' gets what it runs on (try/build.py). smalldocs is
+brought to do four things as nbdev and Quarto do: name a page as nbdev does (02_masking.ipynb is masking.html),
+link names in backticks to this copy of the site, load KaTeX from the site, and ask no other host for fonts
+(fonts.scss does that for Quarto).
 """
 import ast
 import inspect
@@ -13,6 +14,7 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
 import sys
 import textwrap
 from importlib import import_module
@@ -176,6 +178,7 @@ def main(
         sys.exit(f"{error}\nCells that import, are exported or call show_doc run here, without those before them: "
                  "keep imports in cells of their own.")
     mend(proc)
+    subprocess.run([sys.executable, Path(__file__).parent / "try" / "build.py", proc / "try"], check=True)
     if process:
         return
     layout.KATEX = "katex"
