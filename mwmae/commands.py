@@ -269,10 +269,13 @@ def mwmae_report(
     paper: int = None,  # show the paper's Table 4, 5, 6 or 7 beside the results
     # grid of hear-eval-kit's results (paper or kit), which its files do not always show
     kit_grid: str = "",
+    # intervals over runs of pre-training: models called NAME, NAME-1, NAME-2 are runs of NAME
+    runs: bool = False,
 ):
     "Tables of scores with intervals, one for each probe grid; a comparison of two models."
     from mwmae.report import make_reports, report_text, write_reports
-    reports, skipped = make_reports(paths, reference or (), compare or (), paper, kit_grid)
+    reports, skipped = make_reports(
+        paths, reference or (), compare or (), paper, kit_grid, runs)
     width = shutil.get_terminal_size((120, 24)).columns
     texts = [report_text(report, width) for report in reports]
     print("\n".join([*texts, *skipped]))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAPER_TASKS', 'OVERALL', 'PRINTED', 'paper_table', 'score_rows', 'summarise', 'paper_rows', 'Reference',
-           'make_reference', 'overall_score', 'overall_rows', 'unpaired_half_width', 'compare_models', 'read_kit',
-           'collect_results']
+           'make_reference', 'overall_score', 'overall_rows', 'unpaired_half_width', 'compare_models', 'over_runs',
+           'read_kit', 'collect_results']
 
 # %% ../nbs/34_compare.ipynb #b2106f5b
 import math
@@ -240,6 +240,19 @@ def compare_printed(
         width.append(unpaired_half_width(half.at[task, first], half.at[task, second]))
     compared = compared.assign(difference=compared[first] - compared[second], ci95_unpaired=width)
     return compared.reset_index().rename_axis(columns=None)
+
+# %% ../nbs/34_compare.ipynb #f0e40eec
+def over_runs(
+    rows: pd.DataFrame,  # a line for each seed of the probe, as `score_rows` makes them
+) -> pd.DataFrame:  # the same columns, a line for each run of pre-training; `seed` is its number
+    "The mean of each run `NAME`, `NAME-1`, ... Raises `InputError` if two have the same number."
+    parts = rows.model.str.extract(r"^(.+?)(?:-(\d{1,9}))?$")
+    runs = rows.assign(name=rows.model, model=parts[0], seed=parts[1].fillna("0").astype(int))
+    names = runs.groupby(["model", "seed"]).name.unique()
+    for (model, number), found in names[names.map(len) > 1].items():
+        raise InputError(f"{' and '.join(found)}: both are run {number} of {model}, expected one")
+    key = [name for name in _COLUMNS if name != "value"]
+    return runs.groupby(key, sort=False).value.mean().reset_index()
 
 # %% ../nbs/34_compare.ipynb #dfdbbb27
 _KIT_FILE = "test.predicted-scores.json"

@@ -25,8 +25,8 @@ from .models import INSTALLED
 from .sharing import markdown_text
 from .hear import interval, interval_text, TaskResult
 from mwmae.compare import (
-    collect_results, common_tasks, compare_models, make_reference, OVERALL, overall_rows,
-    overall_score, paper_rows, paper_table, PRINTED, score_rows, summarise, task_order,
+    collect_results, common_tasks, compare_models, make_reference, OVERALL, over_runs,
+    overall_rows, overall_score, paper_rows, paper_table, PRINTED, score_rows, summarise, task_order,
 )
 
 # %% ../nbs/35_report.ipynb #8ec4132a
@@ -81,17 +81,21 @@ def _missing(summary, models):
     return "; ".join(f"{_listed(gap)} for {_listed(names)}" for gap, names in alike.items())
 
 # %% ../nbs/35_report.ipynb #c3904d60
-def _notes(summary, grid, models):
+def _notes(summary, grid, models, runs):
     "What must be said about the scores themselves."
     seeds = sorted(summary.seeds.unique())
     count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    word = "seed" if count == "1" else "seeds"
+    one = "run" if runs else "seed"
+    word = one if count == "1" else f"{one}s"
+    what = f"{word} of pre-training" if runs else f"{word} of the probe"
     kinds = summary.groupby("score", sort=False).task.unique()
     scores = "; ".join(f"{name} for {_listed(tasks)}" for name, tasks in kinds.items())
-    about = f"Mean and half-width of the 95 % interval over {count} {word} of the probe, in percent"
+    about = f"Mean and half-width of the 95 % interval over {count} {what}, in percent"
     notes = [f"{about}; grid: {grid}.", f"Scores: {scores}."]
+    if runs:
+        notes.append("The score of a run is the mean of its seeds of the probe.")
     if seeds[0] == 1:
-        notes.append("A score of one seed has no interval.")
+        notes.append(f"A score of one {one} has no interval.")
     if missing := _missing(summary, models):
         notes.append(f"Missing: {missing}.")
     if grid == "unstated":
@@ -146,6 +150,7 @@ def grid_report(
     reference: list = (),  # models that s(m) refers to; none: all of the table
     pair: list = (),  # two models to compare; none: the two, if there are exactly two
     paper: int | None = None,  # number of a table of the paper to show too, for the paper's grid
+    runs: bool = False,  # whether rows are runs of pre-training, as `over_runs` makes them
 ) -> GridReport:  # scores, overall scores, notes and perhaps a comparison
     "Report on all results of one grid."
     rows = rows[rows.grid == grid]
@@ -154,7 +159,7 @@ def grid_report(
     beside = paper_rows(paper) if show_paper else paper_rows(4).iloc[:0]
     scores = _joined([summarise(rows), beside[beside.task != PRINTED]])
     seeds, overall, about_overall = _with_overall(rows, scores, list(reference))
-    notes = _notes(scores, grid, models) + about_overall
+    notes = _notes(scores, grid, models, runs) + about_overall
     if show_paper:
         notes.append(f"The paper's rows are those of its Table {paper}. They have no scores of "
                      "single seeds, hence no interval of s(m) here; 's(m) as printed' refers to "
@@ -368,12 +373,18 @@ def make_reports(
     pair: list = (),  # two models to compare; none: the two, if there are exactly two
     paper: int | None = None,  # number of one of the paper's tables to show as well
     kit_grid: str = "",  # name of the grid of the kit's results, where known
+    runs: bool = False,  # intervals over runs of pre-training: NAME, NAME-1, NAME-2, ...
 ) -> tuple[list[GridReport], list[str]]:  # a report for each grid, and what was left out
     "Report on each grid. Raises `InputError` if there are no results, or a model is unknown."
+    if runs and paper is not None:
+        raise InputError("--runs goes without --paper: the paper's intervals are over seeds of "
+                         "the probe, those of --runs over runs of pre-training")
     if paper is not None:
         paper_table(paper)  # a wrong number is reported before everything is read
     results, skipped = collect_results(paths, kit_grid)
     rows, reports = score_rows(results), []
+    if runs:
+        rows = over_runs(rows)
     unknown = [model for model in [*reference, *pair] if model not in set(rows.model)]
     if unknown:
         raise InputError(f"model: no results of {_listed(unknown)}, "
@@ -383,5 +394,5 @@ def make_reports(
         grids.append("paper")
     for grid in grids:
         has_both = set(pair) <= set(rows[rows.grid == grid].model)
-        reports.append(grid_report(rows, grid, reference, pair if has_both else (), paper))
+        reports.append(grid_report(rows, grid, reference, pair if has_both else (), paper, runs))
     return reports, skipped
