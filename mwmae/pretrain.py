@@ -87,8 +87,11 @@ def summary(
     return "\n".join(lines)
 
 # %% ../nbs/24_pretrain.ipynb #ffb115ae
-def _new_run(out, given):
-    "Folder, settings and corpus of a new run. Raises `InputError` before any work if it can."
+def prepare_run(
+    out: str | None,  # run folder, if it was named
+    given: dict,  # settings that were given
+) -> tuple[Path, PretrainConfig, ClipIndex]:  # folder, all settings and corpus of a run
+    "Prepare a run that begins. Raises `InputError` before any work if it can."
     main_first(lambda: _check_given(out, given))
     runs = Path(out).parent if out else Path("runs")
     data, from_files = given.get("data", "builtin"), given.get("from_files", False)
@@ -154,7 +157,7 @@ def run_command(
             folder = folder or main_first(lambda: newest_run(Path("runs")))
             config = main_first(lambda: _changed(folder, given))
         else:
-            folder, config, corpus = _new_run(out, given)
+            folder, config, corpus = prepare_run(out, given)
         state = pretrain(config, folder, resuming, corpus)
     except KeyboardInterrupt:
         _say_interrupted(folder)

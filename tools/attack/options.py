@@ -23,6 +23,10 @@ BASES = {  # a command that succeeds, with the values of some parameters, and th
     "mwmae_prepare": (dict(source="sounds", store="out", workers="1"), ("sounds",)),
     "mwmae_pretrain": (dict(data="store", out="run", epochs="1", batch="4", precision="fp32"), ("store",)),
     "mwmae_report": (dict(paths="results", out="out"), ("results",)),
+    "mwmae_speedrun": (
+        dict(goal="0.01", data="store", probe="labelled", out="table.csv", epochs="1", batch="4", precision="fp32"),
+        ("store", "labelled"),
+    ),
 }
 NUMBERS = ("0", "-1", "nan", "inf", "1e400", "1" + "0" * 400, "1" + "0" * 5000, "3.0")
 TEXTS = ("", "None", "n" * 5000, "../../beside", "a\nb\x1b[31m", "\udcff", "-1", "é🎵", "%s%n", "/dev/null", ".")
@@ -122,6 +126,6 @@ def cases():
         yield Case(f"options/{name} with one that is not there", f"{name} --nonsense 3")
         yield (
             Case(f"options/{name} with nothing", name, put(*fixtures), status=(0, 2))
-            if name not in ("mwmae_pretrain", "mwmae_hear")
+            if name not in ("mwmae_pretrain", "mwmae_hear", "mwmae_speedrun")
             else Case(f"options/{name} help", f"{name} --help", status=0, says="usage")
         )
