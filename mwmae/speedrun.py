@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TimedRun', 'write_probe', 'Timed', 'speedrun']
 
-# %% ../nbs/49_speedrun.ipynb #3cf147fb
+# %% ../nbs/49_speedrun.ipynb #3a3a72b7
 import contextlib
 import csv
 import io
@@ -31,7 +31,7 @@ from .record import claimed_run, describe_run
 from .run import Run
 from .pretrain import prepare_run
 
-# %% ../nbs/49_speedrun.ipynb #3e497efe
+# %% ../nbs/49_speedrun.ipynb #aaa5445a
 class TimedRun(Run):
     "A pre-training run that stops at a score of its probe."
 
@@ -67,7 +67,7 @@ class TimedRun(Run):
         "Whether the last measurement reached the goal."
         return self.state["linear"] >= self.goal
 
-# %% ../nbs/49_speedrun.ipynb #5496415a
+# %% ../nbs/49_speedrun.ipynb #1864aad1
 _PROBE_SEED = 2022  # of the clips of the probe; those of the corpus have seed 0
 
 
@@ -87,7 +87,7 @@ def write_probe(
             written += 1
     return str(folder)
 
-# %% ../nbs/49_speedrun.ipynb #21a49cb5
+# %% ../nbs/49_speedrun.ipynb #042a53bb
 @dataclass
 class Timed:
     "One line of the table of speedruns."
@@ -107,8 +107,15 @@ class Timed:
     commit: str  # of this library; its version, if it is no clone
     day: str  # when
 
-# %% ../nbs/49_speedrun.ipynb #3e266208
+# %% ../nbs/49_speedrun.ipynb #d7a4c408
 _COLUMNS = [field.name for field in fields(Timed)]
+
+
+def _as_typed(name, value):
+    "An option as it is typed."
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {','.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _processor():
@@ -131,7 +138,7 @@ def _commit():
         return __version__
     return done.stdout.strip() if done.returncode == 0 else __version__
 
-# %% ../nbs/49_speedrun.ipynb #b675a729
+# %% ../nbs/49_speedrun.ipynb #9e069c8b
 def read_table(
     path: Path,  # a table .csv
 ) -> str:  # its text; empty if there is none yet
@@ -158,7 +165,7 @@ def add_line(
     with atomic_file(path) as temporary:
         temporary.write_text(before + text.getvalue(), encoding="utf-8")
 
-# %% ../nbs/49_speedrun.ipynb #d5dad31c
+# %% ../nbs/49_speedrun.ipynb #fbcbe432
 @contextlib.contextmanager
 def _scratch():
     "A temporary folder that all processes share."
@@ -169,7 +176,7 @@ def _scratch():
         if processes().is_main_process:
             shutil.rmtree(place, ignore_errors=True)
 
-# %% ../nbs/49_speedrun.ipynb #f1496fbf
+# %% ../nbs/49_speedrun.ipynb #8b5f378f
 def speedrun(
     goal: float,  # share of right answers to reach, more than 0 and at most 1
     recipe: str = "default",  # a name for these settings
@@ -180,8 +187,7 @@ def speedrun(
         raise InputError(f"--goal is {goal}, expected more than 0 and at most 1")
     if not recipe.isprintable():
         raise InputError(f"--recipe is {shown(recipe)}, expected text without control characters")
-    typed = " ".join(f"--{name} {value}" for name, value in given.items()
-                     if name not in ("data", "probe"))
+    typed = [_as_typed(*pair) for pair in given.items() if pair[0] not in ("data", "probe")]
     data, probe = given.get("data", "builtin"), given.get("probe", "builtin")
     with _scratch() as folder:
         if probe == "builtin":
@@ -196,6 +202,6 @@ def speedrun(
     course = " ".join(f"{at:.1f}:{100 * share:.1f}" for at, share in run.course)
     device = f"{processes().num_processes} x {processes().device.type}, {_processor()}"
     return Timed(
-        recipe, typed, data, probe, goal, run.reached(), round(score, 4), run.state["step"],
+        recipe, " ".join(typed), data, probe, goal, run.reached(), round(score, 4), run.state["step"],
         round(seconds, 1), course, device, torch.get_num_threads(), torch.__version__, _commit(),
         date.today().isoformat())
