@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['TimedRun', 'write_probe', 'Timed', 'speedrun']
 
-# %% ../nbs/49_speedrun.ipynb #3a3a72b7
+# %% ../nbs/49_speedrun.ipynb #b1cbea8f
 import contextlib
 import csv
 import io
 import shutil
-import subprocess
 import tempfile
 import time
 from dataclasses import asdict, dataclass, fields
@@ -31,7 +30,7 @@ from .record import claimed_run, describe_run
 from .run import Run
 from .pretrain import prepare_run
 
-# %% ../nbs/49_speedrun.ipynb #aaa5445a
+# %% ../nbs/49_speedrun.ipynb #5a8657bf
 class TimedRun(Run):
     "A pre-training run that stops at a score of its probe."
 
@@ -67,7 +66,7 @@ class TimedRun(Run):
         "Whether the last measurement reached the goal."
         return self.state["linear"] >= self.goal
 
-# %% ../nbs/49_speedrun.ipynb #1864aad1
+# %% ../nbs/49_speedrun.ipynb #f962c9e6
 _PROBE_SEED = 2022  # of the clips of the probe; those of the corpus have seed 0
 
 
@@ -87,7 +86,7 @@ def write_probe(
             written += 1
     return str(folder)
 
-# %% ../nbs/49_speedrun.ipynb #042a53bb
+# %% ../nbs/49_speedrun.ipynb #78c81598
 @dataclass
 class Timed:
     "One line of the table of speedruns."
@@ -107,7 +106,7 @@ class Timed:
     commit: str  # of this library; its version, if it is no clone
     day: str  # when
 
-# %% ../nbs/49_speedrun.ipynb #d7a4c408
+# %% ../nbs/49_speedrun.ipynb #e93c41a9
 _COLUMNS = [field.name for field in fields(Timed)]
 
 
@@ -131,14 +130,16 @@ def _processor():
 
 def _commit():
     "The commit of the clone that this library runs from, or its version."
-    asked = ["git", "-C", str(INSTALLED), "rev-parse", "--short", "HEAD"]
+    git = INSTALLED.parent / ".git"
     try:
-        done = subprocess.run(asked, capture_output=True, text=True)
-    except OSError:  # git is not installed
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        if head.startswith("ref: "):
+            head = (git / head.removeprefix("ref: ")).read_text(encoding="utf-8").strip()
+    except OSError:  # no clone, or git has packed the name away
         return __version__
-    return done.stdout.strip() if done.returncode == 0 else __version__
+    return head[:7]
 
-# %% ../nbs/49_speedrun.ipynb #9e069c8b
+# %% ../nbs/49_speedrun.ipynb #1f8333b3
 def read_table(
     path: Path,  # a table .csv
 ) -> str:  # its text; empty if there is none yet
@@ -165,7 +166,7 @@ def add_line(
     with atomic_file(path) as temporary:
         temporary.write_text(before + text.getvalue(), encoding="utf-8")
 
-# %% ../nbs/49_speedrun.ipynb #fbcbe432
+# %% ../nbs/49_speedrun.ipynb #353a9d37
 @contextlib.contextmanager
 def _scratch():
     "A temporary folder that all processes share."
@@ -176,7 +177,7 @@ def _scratch():
         if processes().is_main_process:
             shutil.rmtree(place, ignore_errors=True)
 
-# %% ../nbs/49_speedrun.ipynb #8b5f378f
+# %% ../nbs/49_speedrun.ipynb #959650bd
 def speedrun(
     goal: float,  # share of right answers to reach, more than 0 and at most 1
     recipe: str = "default",  # a name for these settings
