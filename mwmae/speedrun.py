@@ -49,13 +49,16 @@ class TimedRun(Run):
         "Train until the goal is reached, or to the last step."
         self.course = [(0.0, self.state["linear"])]
         self.begun = time.perf_counter()
-        super().fit()
+        if not self.reached():
+            super().fit()
 
     def measure(
         self,
         held_out: list[dict],  # what `held_out_batches` returned
     ):
         "Measure while the clock stands still."
+        if self.accelerator.device.type != "cpu":
+            torch.accelerator.synchronize()  # steps that are queued count as training
         begin = time.perf_counter()
         super().measure(held_out)
         self.course.append((begin - self.begun - self.measuring, self.state["linear"]))
@@ -119,7 +122,7 @@ def _as_typed(name, value):
 
 def _processor():
     "Name of the processor or of the GPU."
-    if torch.cuda.is_available():
+    if processes().device.type == "cuda":
         return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -146,7 +149,12 @@ def read_table(
     "Read a table of speedruns. Raises `InputError` if the file is something else."
     if path.suffix != ".csv" or path.exists() and not path.is_file():
         raise InputError(f"--out is {shown(str(path))}, expected the name of a table .csv")
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is no text in UTF-8, expected a table of speedruns") from None
+    if text and not text.endswith("\n"):
+        text += "\n"
     if text and text.splitlines()[0] != ",".join(_COLUMNS):
         raise InputError(f"{path}: is no table of speedruns, expected the columns "
                          f"{', '.join(_COLUMNS)}")
