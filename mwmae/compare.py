@@ -246,8 +246,9 @@ def over_runs(
     rows: pd.DataFrame,  # a line for each seed of the probe, as `score_rows` makes them
 ) -> pd.DataFrame:  # the same columns, a line for each run of pre-training; `seed` is its number
     "The mean of each run `NAME`, `NAME-1`, ... Raises `InputError` if two have the same number."
-    parts = rows.model.str.extract(r"^(.+?)(?:-(\d{1,9}))?$")
-    runs = rows.assign(name=rows.model, model=parts[0], seed=parts[1].fillna("0").astype(int))
+    parts = [re.fullmatch(r"(?s)(.+?)(?:-(\d{1,9}))?", name).groups() for name in rows.model]
+    models, numbers = [model for model, _ in parts], [int(number or 0) for _, number in parts]
+    runs = rows.assign(name=rows.model, model=models, seed=numbers)
     names = runs.groupby(["model", "seed"]).name.unique()
     for (model, number), found in names[names.map(len) > 1].items():
         raise InputError(f"{' and '.join(found)}: both are run {number} of {model}, expected one")
