@@ -26,7 +26,8 @@ from .sharing import markdown_text
 from .hear import interval, interval_text, TaskResult
 from mwmae.compare import (
     collect_results, common_tasks, compare_models, make_reference, OVERALL, over_runs,
-    overall_rows, overall_score, paper_rows, paper_table, PRINTED, score_rows, summarise, task_order,
+    overall_rows, overall_score, paper_rows, paper_table, PRINTED, score_rows, summarise,
+    task_order,
 )
 
 # %% ../nbs/35_report.ipynb #8ec4132a
