@@ -24,6 +24,7 @@ from .audio import InputError, SAMPLE_RATE
 from .sounds import synth_clip
 from .files import atomic_file, shown
 from .models import INSTALLED
+from .crops import ClipIndex
 from .processes import main_first, processes
 from .settings import PretrainConfig
 from .record import claimed_run, describe_run
@@ -38,7 +39,7 @@ class TimedRun(Run):
         self,
         config: PretrainConfig,  # settings of the run, with a probe
         folder: str | Path,  # run folder
-        corpus,  # what to learn from
+        corpus: ClipIndex,  # what to learn from
         goal: float,  # share of right answers of the linear layer to reach
     ):
         super().__init__(config, folder, corpus)
@@ -128,7 +129,8 @@ def _processor():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return "CPU"
-    return next((line.partition(":")[2].strip() for line in lines if line[:10] == "model name"), "CPU")
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "CPU"
 
 
 def _commit():
@@ -207,10 +209,12 @@ def speedrun(
             run.start()
             run.accelerator.print(describe_run(run))
             run.fit()
+    if not run.reached() and run.state["step"] < run.steps:
+        raise KeyboardInterrupt  # it was asked to stop, so its time says nothing
     seconds, score = run.course[-1]
     course = " ".join(f"{at:.1f}:{100 * share:.1f}" for at, share in run.course)
     device = f"{processes().num_processes} x {processes().device.type}, {_processor()}"
     return Timed(
-        recipe, " ".join(typed), data, probe, goal, run.reached(), round(score, 4), run.state["step"],
-        round(seconds, 1), course, device, torch.get_num_threads(), torch.__version__, _commit(),
+        recipe, " ".join(typed), data, probe, goal, run.reached(), round(score, 4),
+        run.state["step"], round(seconds, 1), course, device, torch.get_num_threads(), torch.__version__, _commit(),
         date.today().isoformat())
