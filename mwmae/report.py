@@ -116,7 +116,7 @@ def _reference(means, models, tasks):
     return make_reference(means.loc[models or means.index, tasks])
 
 
-def _with_overall(rows, summary, models):
+def _with_overall(rows, summary, models, runs):
     "s(m) of all models as further rows for seeds and for the summary, and notes about it."
     own = summary[summary.model.isin(rows.model)]
     if len(own) and not common_tasks(summary):
@@ -127,7 +127,8 @@ def _with_overall(rows, summary, models):
         reference = _reference(means.loc[summary.model.unique()], models, tasks)
     except InputError as error:
         return rows.iloc[:0], summary.iloc[:0], [f"s(m) is not given: {error}."]
-    notes = [f"s(m): {reference}. Its interval is over seeds, with the reference held fixed."]
+    over = "runs" if runs else "seeds"
+    notes = [f"s(m): {reference}. Its interval is over {over}, with the reference held fixed."]
     if left_out := [task for task in means.columns if task not in tasks]:
         notes.append(f"Not part of s(m), since not all models have them: {_listed(left_out)}.")
     seeds = overall_rows(rows, reference) if len(rows) else rows
@@ -159,7 +160,7 @@ def grid_report(
     show_paper = paper is not None and grid == "paper"
     beside = paper_rows(paper) if show_paper else paper_rows(4).iloc[:0]
     scores = _joined([summarise(rows), beside[beside.task != PRINTED]])
-    seeds, overall, about_overall = _with_overall(rows, scores, list(reference))
+    seeds, overall, about_overall = _with_overall(rows, scores, list(reference), runs)
     notes = _notes(scores, grid, models, runs) + about_overall
     if show_paper:
         notes.append(f"The paper's rows are those of its Table {paper}. They have no scores of "
