@@ -25,7 +25,7 @@ class EmbeddedSplit:
     "The embeddings of one split of a task, each row with its labels."
     embeddings: np.ndarray  # (rows, d) float32, mapped from the disk
     labels: list[list[str]]  # labels of each row
-    files: list[str] | None = None  # event tasks: the sound file of each row
+    files: list[str] | None = None  # the sound file of each row; None where it is not known
     times: np.ndarray | None = None  # event tasks: (rows,) the moment of each row, milliseconds
     events: dict | None = None  # event tasks: {label, start, end} of each sound file, milliseconds
 
@@ -174,7 +174,8 @@ def _read_split(folder, task, split, files, truth):
             labels = [truth[file] for file in files]
         if labels is None:
             labels = _pickled_labels(folder / f"{split}.target-labels.pkl", len(embeddings))
-        found = EmbeddedSplit(embeddings, labels)
+        known = labels == [list(map(str, truth[file])) for file in files]  # else another order
+        found = EmbeddedSplit(embeddings, labels, list(files) if known else None)
     if len(labels) != len(embeddings):
         said = f"{split} has {len(embeddings)} embeddings but labels for {len(labels)}"
         raise InputError(f"{folder}: {said}")

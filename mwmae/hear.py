@@ -34,7 +34,9 @@ from .task_sets import find_tasks, make_builtin_tasks, open_task
 from .encoders import embed_with_options, open_hear_model
 from .task_embeddings import embed_task, embeddings_key
 from .embedded import EmbeddedSplit, read_embedded
-from .scores import EVENT_SCORES, SCORES, sound_rows
+from mwmae.scores import (
+    clips_path, ClipScores, EVENT_SCORES, join_folds, save_clips, SCORES, sound_rows,
+)
 from mwmae.probe import (
     check_label, label_matrix, list_folds, ProbeConfig, read_grid, Rows, run_key, task_points,
     Trained, tried_points,
@@ -122,6 +124,20 @@ def _check_splits(task, folds, splits):
     if missing := sorted(needed - splits.keys()):
         raise InputError(f"{task.name}: there are no embeddings of {', '.join(missing)}")
 
+# %% ../nbs/33_hear.ipynb #a659a9c0
+def _clip_scores(splits, folds, parts, result):
+    "What each test clip contributed, if all folds and seeds kept it; `parts` are theirs."
+    tested, names = [fold.test for fold in folds], []
+    for name in tested:
+        split = splits[name]
+        # the parts of an event task are in the order of `sound_rows`
+        names.append(split.files if split.events is None else np.unique(split.files).tolist())
+    joined = join_folds(parts, names, tested)
+    if joined is None:
+        return None
+    return ClipScores(result.model, result.task, result.grid, result.score,
+                      np.array(result.seeds), np.array(result.test), *joined)
+
 # %% ../nbs/33_hear.ipynb #191babe8
 def evaluate(
     task: Task,  # the task
@@ -130,6 +146,7 @@ def evaluate(
     seeds: list[int] = range(10),  # one result for each
     model: str = "model",  # name of the model, for the result
     device: str = "cpu",  # where to calculate
+    keep: list | None = None,  # gets a `ClipScores`, or None where it is not known
 ) -> TaskResult:
     "Score embeddings on one task with many seeds. Raises `InputError` if the task does not fit."
     start, seeds, folds = time.perf_counter(), list(seeds), list_folds(task)
@@ -151,11 +168,15 @@ def evaluate(
         by_score[score] = np.array([[test[score] for test in fold] for fold in tested])
     scores = {score: values.mean(0).tolist() for score, values in by_score.items()}
     primary = task.scores[0]
-    return TaskResult(
+    result = TaskResult(
         model=model, task=task.full_name, grid=name, score=primary, seeds=seeds,
         test=scores[primary], scores=scores, folds=by_score[primary].T.tolist(),
         chosen=[asdict(best[seed]) for seed in seeds],
         seconds=round(time.perf_counter() - start, 3))
+    if keep is not None:
+        parts = [[fold[seed][1].clips for seed in seeds] for fold in chosen]
+        keep.append(_clip_scores(splits, folds, parts, result))
+    return result
 
 # %% ../nbs/33_hear.ipynb #3f389291
 def interval(
@@ -261,13 +282,17 @@ def score_embeddings(
     with claim_path(path):
         if result := _finished(path, seeds, embeddings, made_from):  # another process has done it
             return result
-        result = evaluate(*read_embedded(embeddings), grid, seeds, model, device)
+        kept = []
+        result = evaluate(*read_embedded(embeddings), grid, seeds, model, device, kept)
         result = replace(result, made_from=made_from)
         if _result_key(embeddings, points) != made_from:
             raise InputError(f"{embeddings}: the embeddings were replaced while they were scored; "
                              "run the command again")
         check_result(result, embeddings)
-        save_result(result, results)
+        clips_path(path).unlink(missing_ok=True)
+        if kept[0]:
+            save_clips(replace(kept[0], made_from=made_from), clips_path(path))
+        save_result(result, results)  # last: it says that all is done
     return result
 
 # %% ../nbs/33_hear.ipynb #a125f709

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from .tasks import Task
 from .scores import PERFECT
 from mwmae.probe import (
-    batch_bounds, draw_kept, make_probe, ProbeConfig, Rows, test_scores, Trained, validate,
+    batch_bounds, clip_parts, draw_kept, make_probe, ProbeConfig, Rows, test_scores, Trained,
+    validate,
 )
 
 # %% ../nbs/32_probes.ipynb #24985e01
@@ -267,10 +268,12 @@ def train_group(
             alive = [alive[row] for row in going]
         if not alive:
             break
-    z = _predict(probes, test.x, weights, fixed)
-    for name, values in test_scores(task, z, test, [run.settings for run in found]).items():
+    z, settings = _predict(probes, test.x, weights, fixed), [run.settings for run in found]
+    for name, values in test_scores(task, z, test, settings).items():
         for run, value in zip(found, values):
             run.test[name] = value
+    for run, parts in zip(found, clip_parts(task, z, test, settings)):
+        run.clips = parts
     return found
 
 # %% ../nbs/32_probes.ipynb #aa3b8c3c
