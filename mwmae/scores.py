@@ -395,10 +395,13 @@ def join_folds(
         else:
             by_fold = [np.stack([run[name] for run in fold]) for fold in parts]
             joined[name] = np.concatenate(by_fold, 1)
+    if len(set(clips)) < len(clips):  # folds that use the same names
+        clips = [f"{splits[fold]}/{clip}" for fold, clip in zip(folds, clips)]
     return np.array(clips), np.array(folds), joined
 
 # %% ../nbs/30_scores.ipynb #e079725e
-_TEXTS, _ARRAYS = ("model", "task", "grid", "score", "made_from"), ("seeds", "test", "clips", "folds")
+_TEXTS = "model", "task", "grid", "score", "made_from"
+_ARRAYS = "seeds", "test", "clips", "folds"
 _KINDS = {"seeds": "i", "test": "f", "clips": "U", "folds": "i", "part": "i", "whole": "i",
           "ranks": "u", "holds": "b"}
 _MOST_BYTES = 2**30  # of all arrays of a file

@@ -421,6 +421,13 @@ def _in_brackets(mean, low, high):
     return f"{mean:.1f}" if math.isnan(low) else f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
+def _p_text(p):
+    "A p value, or '-' for none."
+    if math.isnan(p):
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _size(row):
     "How many clips there are, and in how many recordings."
     apart = row.groups == row.clips
@@ -445,17 +452,18 @@ def _comparison_text(compared, correction, show):
     table = pd.DataFrame({
         first: compared[first].map("{:.1f}".format), second: compared[second].map("{:.1f}".format),
         f"{first} - {second}": map(_in_brackets, compared.difference, compared.low, compared.high),
-        "p": compared.p.map("{:.3f}".format),
-        f"p ({_NAMES[correction]})": compared.p_adjusted.map("{:.3f}".format),
+        "p": compared.p.map(_p_text),
+        f"p ({_NAMES[correction]})": compared.p_adjusted.map(_p_text),
         "seen from": compared.visible.map("{:.1f}".format)}).set_axis(compared.task)
     lines = ["- Difference in points with its 95 % interval over seeds and test clips, paired over "
-             f"both; p for {len(compared)} tasks, adjusted: {_NAMES[correction]}. 'Seen from': a "
-             "true difference of so many points would give p < 0.05, before the correction, in "
-             "four of five such tests."]
-    for row in compared[compared.groups < _FEW].itertuples():
-        if not math.isnan(row.visible):
-            lines.append(f"- {row.task}: with {_size(row)}, a difference under {row.visible:.1f} "
-                         "points is likely to remain unseen.")
+             f"both; p as it is, and adjusted for the number of tasks, {len(compared)} "
+             f"({_NAMES[correction]}). 'Seen from': a true difference of so many points would give "
+             "p < 0.05, before the correction, in four of five such tests."]
+    few = compared[(compared.groups < _FEW) & compared.visible.notna()]
+    if len(few):
+        limits = "; ".join(f"{row.task}: with {_size(row)}, under {row.visible:.1f} points"
+                           for row in few.itertuples())
+        lines.append(f"- Differences that are likely to remain unseen: {limits}.")
     return [show(table), "\n".join(lines)]
 
 # %% ../nbs/69_significance.ipynb #02b46bac
