@@ -34,32 +34,11 @@ from .task_sets import find_tasks, make_builtin_tasks, open_task
 from .encoders import embed_with_options, open_hear_model
 from .task_embeddings import embed_task, embeddings_key
 from .embedded import EmbeddedSplit, read_embedded
-from .scores import EVENT_SCORES, SCORES, sound_rows
+from .scores import EVENT_SCORES, SCORES
 from mwmae.probe import (
-    check_label, label_matrix, list_folds, ProbeConfig, read_grid, Rows, run_key, task_points,
-    Trained, tried_points,
+    check_label, list_folds, ProbeConfig, read_grid, run_key, task_points, Trained, tried_points,
 )
-from .probes import train_runs
-
-# %% ../nbs/33_hear.ipynb #42b50114
-def _gather(
-    task: Task,  # the task
-    splits: dict[str, EmbeddedSplit],  # its splits by name
-    names: list[str],  # which of them to join
-    device: str = "cpu",  # where to put them
-) -> Rows:
-    "The rows of one or several splits. Raises `InputError` if embeddings or labels do not fit."
-    arrays = [np.asarray(splits[name].embeddings) for name in names]
-    x = torch.from_numpy(np.concatenate(arrays))
-    if not x.isfinite().all():
-        bad = int((~x.isfinite()).any(1).sum())
-        raise InputError(f"{task.name}: {bad} of {len(x)} embeddings in {', '.join(names)} "
-                         "hold values that are not finite")
-    labels = [row for name in names for row in splits[name].labels]
-    sounds = None
-    if task.embedding_type == "event" and len(names) == 1:
-        sounds = sound_rows(task, splits[names[0]])
-    return Rows(x.to(device), label_matrix(task, labels).to(device), sounds)
+from .probes import fold_rows, train_runs
 
 # %% ../nbs/33_hear.ipynb #74ed0261
 def _best_by_seed(runs, trained):
@@ -78,13 +57,12 @@ def best_of_folds(
     runs: list[tuple[int, ProbeConfig]],  # seed and point of each run, the same in every fold
     device: str = "cpu",  # where to calculate
     progress: tqdm | None = None,  # is told of every finished run
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
 ) -> list[dict[int, tuple[ProbeConfig, Trained]]]:  # of each fold, by seed, best point and run
     "Train the same runs on several folds, and let each seed choose."
     folds, work = list_folds(task), []
     for number in numbers:
-        fold = folds[number]
-        parts = fold.train, [fold.valid], [fold.test]
-        rows = [_gather(task, splits, names, device) for names in parts]
+        rows = fold_rows(task, splits, folds[number], device, precision)
         work.append(([(run_key(seed, number, point), point) for seed, point in runs], rows))
     return [_best_by_seed(runs, trained) for trained in train_runs(task, work, progress)]
 
@@ -130,6 +108,7 @@ def evaluate(
     seeds: list[int] = range(10),  # one result for each
     model: str = "model",  # name of the model, for the result
     device: str = "cpu",  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
 ) -> TaskResult:
     "Score embeddings on one task with many seeds. Raises `InputError` if the task does not fit."
     start, seeds, folds = time.perf_counter(), list(seeds), list_folds(task)
@@ -140,11 +119,13 @@ def evaluate(
     tried = [(seed, point) for seed in seeds for point in tried_points(points, seed)]
     total, label = len(tried) + len(seeds) * (len(folds) - 1), f"{model} {task.name}"
     with tqdm(total=total, desc=label, unit="run", disable=None) as progress:
-        chosen = best_of_folds(task, splits, [0], tried, device, progress)
+        train = partial(best_of_folds, task, splits, device=device, progress=progress,
+                        precision=precision)
+        chosen = train([0], tried)
         best = {seed: point for seed, (point, _) in chosen[0].items()}
         if len(folds) > 1:
             rest, runs = range(1, len(folds)), list(best.items())
-            chosen += best_of_folds(task, splits, rest, runs, device, progress)
+            chosen += train(rest, runs)
     tested = [[fold[seed][1].test for seed in seeds] for fold in chosen]
     by_score = {}  # (folds, seeds) each
     for score in task.scores:
