@@ -196,7 +196,7 @@ def result_path(
         check_label(name, what)
     return Path(out) / model / task / f"{grid}.json"
 
-# %% ../nbs/33_hear.ipynb #214d7b76
+# %% ../nbs/33_hear.ipynb #b3a0a65a
 def save_result(
     result: TaskResult,  # the result
     out: str | Path,  # folder of results
@@ -217,6 +217,9 @@ def check_result(
     "Raise `InputError` unless names are names, and every seed has one finite score."
     for name in ("model", "task", "grid", "score", "way"):
         check_label(getattr(result, name), f"{source}: {name}")
+    if result.way not in ("probe", result.grid):
+        raise InputError(f"{source}: way is {shown(result.way)}, "
+                         f"expected probe or the name of the result, {result.grid}")
     seeds, runs = result.seeds, len(result.seeds)
     if not runs or len(set(seeds)) < runs or not all(0 <= seed < 2**63 for seed in seeds):
         raise InputError(f"{source}: seeds is {shown(seeds)}, "
@@ -257,7 +260,7 @@ def _finished(path, seeds, embeddings, made_from):
         current = path.stat().st_mtime >= done.stat().st_mtime
     return result if current and result.seeds == list(seeds) else None
 
-# %% ../nbs/33_hear.ipynb #bbc8e7a7
+# %% ../nbs/33_hear.ipynb #f07ab01b
 def kept_result(
     embeddings: str | Path,  # a folder with the embeddings of a task
     path: Path,  # the result's file, see `result_path`
