@@ -180,6 +180,12 @@ def _by_number(name):
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
+def _way_order(column):
+    "A key to sort (way, grid) by: probes first, the others by name."
+    way, grid = column
+    return way != "probe", _by_number(grid)
+
+
 def ways_table(
     summary: pd.DataFrame,  # as `summarise` returns it, with a column `way`
 ) -> pd.DataFrame:  # text: a line for each task and model, a column for each way, '-' for no result
@@ -187,7 +193,7 @@ def ways_table(
     cells = [interval_text(mean, half) for mean, half in zip(summary["mean"], summary.ci95)]
     lines, columns = ["task", "model"], ["way", "grid"]
     wide = summary.assign(cell=cells).pivot(index=lines, columns=columns, values="cell")
-    order = sorted(wide.columns, key=lambda column: (column[0] != "probe", _by_number(column[1])))
+    order = sorted(wide.columns, key=_way_order)
     tasks = summary[lines].drop_duplicates().sort_values("task", key=task_order, kind="stable")
     wide = wide.loc[list(tasks.itertuples(index=False, name=None)), order].fillna("-")
     wide.columns = [_way_name(*column) for column in order]
@@ -239,7 +245,7 @@ def ways_report(
 ) -> WaysReport:
     "Put several ways of asking side by side."
     parts = []
-    for way, grid in sorted({(result.way, result.grid) for result in results}):
+    for way, grid in sorted({(r.way, r.grid) for r in results}, key=_way_order):
         rows = score_rows([r for r in results if (r.way, r.grid) == (way, grid)])
         parts.append(summarise(over_runs(rows) if runs else rows).assign(way=way))
     summary = pd.concat(parts, ignore_index=True)
@@ -459,7 +465,7 @@ def make_reports(
     kit_grid: str = "",  # name of the grid of the kit's results, where known
     runs: bool = False,  # intervals over runs of pre-training: NAME, NAME-1, NAME-2, ...
 ) -> tuple[list[GridReport | WaysReport], list[str]]:  # reports, and what was left out
-    "Report on each grid, and on all ways of asking if there are others than probes. Raises `InputError` if there are no results, or a model is unknown."
+    "Report on each grid, and on ways. Raises `InputError` without results, or at unknown models."
     if runs and paper is not None:
         raise InputError("--runs goes without --paper: the paper's intervals are over seeds of "
                          "the probe, those of --runs over runs of pre-training")
