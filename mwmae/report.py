@@ -196,8 +196,7 @@ def ways_table(
     order = sorted(wide.columns, key=_way_order)
     tasks = summary[lines].drop_duplicates().sort_values("task", key=task_order, kind="stable")
     wide = wide.loc[list(tasks.itertuples(index=False, name=None)), order].fillna("-")
-    wide.columns = [_way_name(*column) for column in order]
-    return wide.reset_index("model")
+    return wide.set_axis([_way_name(*column) for column in order], axis=1)
 
 
 def _way_name(way, grid):
@@ -257,7 +256,7 @@ def plain_table(
     width: int,  # characters to a line
 ) -> str:  # aligned columns
     "A table for the terminal, turned on its side or wrapped if it is too wide."
-    upright = table.rename_axis(index=None, columns=None)
+    upright = table.rename_axis(index=[None] * table.index.nlevels, columns=None)
     wide, turned = (len(shape.to_string().split("\n", 1)[0]) for shape in (upright, upright.T))
     best = upright if wide <= max(width, turned) else upright.T
     return best.to_string(line_width=width)
@@ -292,7 +291,8 @@ def report_text(
     else:
         mark, say, show = "", str, lambda table: plain_table(table, width)
     if isinstance(report, WaysReport):
-        parts = [f"{mark}Ways of asking", show(ways_table(report.summary))]
+        table = ways_table(report.summary)
+        parts = [f"{mark}Ways of asking", show(table if width else table.reset_index("model"))]
     else:
         parts = [f"{mark}Scores, grid {say(report.grid)}", show(report_table(report.summary))]
     parts.append("\n".join(f"- {say(note)}" for note in report.notes))
@@ -479,7 +479,7 @@ def make_reports(
     unknown = [model for model in [*reference, *pair] if model not in set(rows.model)]
     if unknown:
         raise InputError(f"model: no results of {_listed(unknown)}, "
-                         f"expected some of {_listed(rows.model.unique())}")
+                         f"expected some of {_listed(rows.model.unique()) or 'a probe'}")
     grids = sorted(rows.grid.unique())
     if paper is not None and "paper" not in grids:
         grids.append("paper")
