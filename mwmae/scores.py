@@ -12,6 +12,7 @@ import math
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,23 +26,33 @@ from torch import Tensor
 from .audio import InputError
 from .files import atomic_file, check_file, shown
 from .tasks import Task
-from .embedded import EmbeddedSplit
+from .embedded import SoundRows
 
 # %% ../nbs/30_scores.ipynb #7518ea5d
+def _right_label(p, y):
+    "Whether the most probable label is the right one, (r, n)."
+    return p.argmax(-1) == y.argmax(-1)
+
+
 def top1_accuracy(
     p: Tensor,  # (r, n, c) probabilities
     y: Tensor,  # (n, c) 1 where a label holds
 ) -> Tensor:  # (r,)
     "Share of rows whose most probable label is the right one."
-    return (p.argmax(-1) == y.argmax(-1)).double().mean(-1)
+    return _right_label(p, y).double().mean(-1)
 
 # %% ../nbs/30_scores.ipynb #4e0af03b
+def _right_chroma(p, y):
+    "Whether the most probable pitch is right up to octaves, (r, n)."
+    return p.argmax(-1) % 12 == y.argmax(-1) % 12
+
+
 def chroma_accuracy(
     p: Tensor,  # (r, n, c) probabilities
     y: Tensor,  # (n, c) 1 where a label holds
 ) -> Tensor:  # (r,)
     "Share of rows whose most probable pitch is right up to octaves."
-    return (p.argmax(-1) % 12 == y.argmax(-1) % 12).double().mean(-1)
+    return _right_chroma(p, y).double().mean(-1)
 
 # %% ../nbs/30_scores.ipynb #6cc26c3a
 class _Ranking(NamedTuple):
@@ -116,13 +127,6 @@ SCORES = {
 # %% ../nbs/30_scores.ipynb #39e58da3
 # one event, found or true; onset and offset in seconds
 EVENT = np.dtype([("sound", int), ("label", int), ("onset", float), ("offset", float)])
-
-# %% ../nbs/30_scores.ipynb #98bb618b
-class SoundRows(NamedTuple):
-    "The rows of one sound of an event task."
-    rows: np.ndarray  # (t,) its rows, in the order of time
-    times: np.ndarray  # (t,) their moments, milliseconds
-    events: list[tuple]  # its true events: label index, onset and offset, seconds
 
 # %% ../nbs/30_scores.ipynb #72a3d9ca
 def _median_vote(
@@ -215,6 +219,11 @@ def _count_matches(
     return int((maximum_bipartite_matching(graph) >= 0).sum())
 
 # %% ../nbs/30_scores.ipynb #35833a92
+def _onset_parts(true, found, collar, offset_share=None):
+    "Twice the pairs, and the events on both sides."
+    return 2 * _count_matches(true, found, collar, offset_share), len(true) + len(found)
+
+
 def onset_f1(
     true: np.ndarray,  # (R,) true events, of type EVENT
     found: np.ndarray,  # (S,) found events, of type EVENT
@@ -222,8 +231,8 @@ def onset_f1(
     offset_share: float | None = None,  # also compare ends: `collar` or this share of the length
 ) -> float:
     "F1 of found events; 0 if none was found."
-    both = len(true) + len(found)
-    return 2 * _count_matches(true, found, collar, offset_share) / both if both else 0.0
+    twice, both = _onset_parts(true, found, collar, offset_share)
+    return twice / both if both else 0.0
 
 # %% ../nbs/30_scores.ipynb #290c8c94
 def _occurrence(events, shape):
@@ -256,9 +265,9 @@ def segment_error_rate(
 
 # %% ../nbs/30_scores.ipynb #7edc8a93
 EVENT_SCORES = {
-    "event_onset_200ms_fms": lambda true, found: onset_f1(true, found, 0.2),
-    "event_onset_50ms_fms": lambda true, found: onset_f1(true, found, 0.05),
-    "event_onset_offset_50ms_20perc_fms": lambda true, found: onset_f1(true, found, 0.05, 0.2),
+    "event_onset_200ms_fms": partial(onset_f1, collar=0.2),
+    "event_onset_50ms_fms": partial(onset_f1, collar=0.05),
+    "event_onset_offset_50ms_20perc_fms": partial(onset_f1, collar=0.05, offset_share=0.2),
     "segment_1s_er": segment_error_rate,
 }
 
@@ -266,47 +275,27 @@ EVENT_SCORES = {
 LESS_IS_BETTER = {"segment_1s_er"}
 PERFECT = {"segment_1s_er": 0.0, "d_prime": math.inf}  # best possible value; all others: 1
 
-# %% ../nbs/30_scores.ipynb #0097a2a5
-def sound_rows(
-    task: Task,  # an event task
-    split: EmbeddedSplit,  # one of its splits
-) -> list[SoundRows]:  # one for each sound
-    "Gather rows by sound. Raises `InputError` if an event's label is not in the vocabulary."
-    index, found = {label: i for i, label in enumerate(task.vocabulary)}, []
-    names, number = np.unique(np.array(split.files), return_inverse=True)
-    for i, name in enumerate(names):
-        rows = np.flatnonzero(number == i)
-        rows = rows[np.argsort(split.times[rows], kind="stable")]
-        events = []
-        for event in split.events.get(name, []):
-            label = str(event["label"])
-            if label not in index:
-                problem = f"{name} has an event {label!r}, which is not in the vocabulary"
-                raise InputError(f"{task.name}: {problem}")
-            events.append((index[label], event["start"] / 1000, event["end"] / 1000))
-        found.append(SoundRows(rows, split.times[rows], events))
-    return found
+# %% ../nbs/30_scores.ipynb #7b8668df
+def check_scores(
+    task: Task,  # the task
+):
+    "Raise `InputError` if a score of the task is unknown, or does not exist for its kind."
+    known = EVENT_SCORES if task.embedding_type == "event" else SCORES
+    for name in task.scores:
+        if name not in known:
+            raise InputError(f"{task.name}: the score {name!r} is unknown, "
+                             f"expected one of {', '.join(known)}")
+    if not task.scores:
+        raise InputError(f"{task.name}: the metadata names no score (evaluation is empty)")
 
 # %% ../nbs/30_scores.ipynb #36d3f1e6
-def _right_label(p, y):
-    "Whether the most probable label is the right one, (r, n)."
-    return p.argmax(-1) == y.argmax(-1)
-
-
-def _right_chroma(p, y):
-    "Whether the most probable pitch is right up to octaves, (r, n)."
-    return p.argmax(-1) % 12 == y.argmax(-1) % 12
-
-
 CLIP_HITS = {"top1_acc": _right_label, "pitch_acc": _right_label, "chroma_acc": _right_chroma}
 RANKED_SCORES = {"mAP", "aucroc", "d_prime"}  # depend on the order of rows under each label only
 _MOST_RANKS = 2**19  # of one run; more would make large files, and so many clips need them least
 
 # %% ../nbs/30_scores.ipynb #d17afdd5
-def _dense_ranks(
-    p: Tensor,  # (r, n, c) probabilities
-) -> np.ndarray:  # (r, n, c) uint16: 0 for the smallest under a label, equals share a rank
-    "The order of rows under each label."
+def _dense_ranks(p):
+    "The order of rows under each label, (r, n, c): 0 for the smallest; equals share a rank."
     values, order = p.sort(1)
     steps = F.pad((values.diff(dim=1) != 0).long().cumsum(1), (0, 0, 1, 0))
     return torch.empty_like(order).scatter_(1, order, steps).cpu().numpy().astype(np.uint16)
@@ -327,18 +316,10 @@ def row_parts(
     return [None] * len(p)
 
 # %% ../nbs/30_scores.ipynb #c54706c6
-def _f1_parts(collar, offset_share=None):
-    "A function that gives twice the matches, and the events on both sides."
-    def parts(true, found):
-        "Twice the matches of one sound, and its events, true and found."
-        return 2 * _count_matches(true, found, collar, offset_share), len(true) + len(found)
-    return parts
-
-
 EVENT_PARTS = {
-    "event_onset_200ms_fms": _f1_parts(0.2),
-    "event_onset_50ms_fms": _f1_parts(0.05),
-    "event_onset_offset_50ms_20perc_fms": _f1_parts(0.05, 0.2),
+    "event_onset_200ms_fms": partial(_onset_parts, collar=0.2),
+    "event_onset_50ms_fms": partial(_onset_parts, collar=0.05),
+    "event_onset_offset_50ms_20perc_fms": partial(_onset_parts, collar=0.05, offset_share=0.2),
     "segment_1s_er": _segment_errors,
 }
 
