@@ -4,63 +4,83 @@
 
 # %% auto #0
 __all__ = ['CORRECTIONS', 'resampled_scores', 'Estimate', 'clip_interval', 'Difference', 'paired_difference', 'adjust_p',
-           'smallest_difference', 'read_groups', 'task_groups', 'find_clips', 'clip_summary', 'compare_clips',
-           'clips_report']
+           'smallest_difference', 'visible_difference']
 
 # %% ../nbs/76_significance.ipynb #c7eb79d9
 import math
-import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
-import torch
 from scipy import stats
 from scipy.optimize import brentq
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from .audio import InputError
-from .files import check_file, shown
-from .sources import walk_files
-from .workers import one_line
-from .scores import clips_path, ClipScores, load_clips, PERFECT, SCORES
-from .hear import interval, load_result, TaskResult
-from .compare import collect_results, score_rows, task_order
-from .report import markdown_table, plain_table
+from .files import shown
+from .scores import ClipScores, PERFECT
 
 # %% ../nbs/76_significance.ipynb #7e46d829
-def _draw_counts(
-    groups: np.ndarray,  # (n,) number of the recording of each clip
-    draws: int,  # how many draws
-) -> np.ndarray:  # (draws, n) how often each clip is drawn
-    "Draw as many recordings as there are, with replacement; the same ones in every call."
-    count = int(groups.max()) + 1
-    rng = np.random.default_rng(0)  # fixed, so that models are tested on the same draws
-    drawn = rng.multinomial(count, np.full(count, 1 / count), draws)
-    return drawn[:, groups].astype(float)
+_AT_ONCE = 1 << 24  # counts that are in memory together
 
-# %% ../nbs/76_significance.ipynb #99537683
+
+def _draw_counts(
+    groups: np.ndarray,  # (n,) number of the recording of each clip, from 0 on
+    draws: int,  # how many draws
+) -> Iterator[np.ndarray]:  # (b, n) how often each clip is drawn, in blocks of some draws
+    "Draw as many recordings as there are, with replacement; the same ones in every call."
+    count, size = int(groups.max()) + 1, max(1, _AT_ONCE // len(groups))
+    rng = np.random.default_rng(0)  # fixed, so that models are tested on the same draws
+    for start in range(0, draws, size):
+        drawn = rng.multinomial(count, np.full(count, 1 / count), min(size, draws - start))
+        yield drawn[:, groups].astype(float)
+
+# %% ../nbs/76_significance.ipynb #44548fd9
 def _ratio_scores(score, parts, counts):
-    "Scores that are ratios of sums over clips."
+    "Scores that are ratios of sums over clips, (draws, seeds)."
     with np.errstate(invalid="ignore"):  # a draw without events has no score
         return (counts @ parts["part"].T.astype(float)) / (counts @ parts["whole"].T.astype(float))
 
+# %% ../nbs/76_significance.ipynb #99537683
+def _down_ranks(ranks, holds, counts):
+    "Rows drawn, and hits among them, down to each rank of one label: (draws, 1 + ranks)."
+    order = np.argsort(ranks, kind="stable")[::-1]
+    ends = np.flatnonzero(np.diff(ranks[order].astype(int), append=-1))
+    drawn = counts[:, order]
+    sums = [np.cumsum(values, 1)[:, ends] for values in (drawn, drawn * holds[order])]
+    return [np.pad(values, ((0, 0), (1, 0))) for values in sums]
 
+
+def _precision(seen, hits):
+    "Average precision of a label in each draw."
+    share = hits[:, 1:] / np.maximum(seen[:, 1:], 1)
+    return (np.diff(hits) * share).sum(1) / hits[:, -1]
+
+
+def _area(seen, hits):
+    "AUC of a label in each draw."
+    misses = seen - hits
+    wrong = (np.diff(hits) * (misses[:, :-1] + misses[:, 1:]) / 2).sum(1)
+    return 1 - wrong / (hits[:, -1] * misses[:, -1])
+
+
+_BY_LABEL = {"mAP": _precision, "aucroc": _area,
+             "d_prime": lambda seen, hits: math.sqrt(2) * ndtri(_area(seen, hits))}
+
+# %% ../nbs/76_significance.ipynb #c7a3a2a3
 def _ranked_scores(score, parts, counts):
-    "Scores that depend on the order of rows under each label."
-    ranks = torch.from_numpy(parts["ranks"].astype(np.float32))
-    holds, found = torch.from_numpy(parts["holds"]), []
-    for count in counts:
-        rows = torch.from_numpy(np.repeat(np.arange(len(count)), count.astype(int)))
-        y = holds[rows]
-        told = y.any(0) & ~y.all(0)
-        values = SCORES[score](ranks[:, rows][..., told], y[:, told])
-        if score == "mAP":  # counts a label without positives as 0
-            values = values * holds.any(0).double().mean()
-        found.append(values.numpy())
-    return np.stack(found)
+    "Scores that depend on the order of rows under each label, (draws, seeds)."
+    holds, found = parts["holds"], []
+    known = np.flatnonzero(holds.any(0))
+    with np.errstate(invalid="ignore"):  # a draw without a label
+        for ranks in parts["ranks"]:
+            values = [_BY_LABEL[score](*_down_ranks(ranks[:, i], holds[:, i], counts))
+                      for i in known]
+            found.append(np.nansum(values, 0) / (~np.isnan(values)).sum(0))
+    found = np.stack(found, 1)
+    if score == "mAP":  # counts a label that the whole test lacks as 0
+        found *= len(known) / holds.shape[1]
+    return found
 
 
 _KINDS = {"part": _ratio_scores, "ranks": _ranked_scores}  # by the name of an array
@@ -151,7 +171,8 @@ def clip_interval(
 ) -> Estimate:
     "A score with its interval over seeds and clips. Raises `InputError` if groups don't fit."
     numbers = _group_numbers(clips, groups)
-    drawn = resampled_scores(clips, _draw_counts(numbers, draws)).mean(1)
+    blocks = [resampled_scores(clips, counts) for counts in _draw_counts(numbers, draws)]
+    drawn = np.concatenate(blocks).mean(1)
     found = _estimate(clips.test, drawn, int(numbers.max()) + 1)
     return found if clips.score in PERFECT else _wilson(found)
 
@@ -208,8 +229,9 @@ def paired_difference(
     "Compare two models. Raises `InputError` unless they have the same clips and common seeds."
     numbers = _group_numbers(first, groups)[np.argsort(first.clips)]
     a, b = _align(first, second)
-    counts = _draw_counts(numbers, draws)
-    drawn = (resampled_scores(a, counts) - resampled_scores(b, counts)).mean(1)
+    blocks = [resampled_scores(a, counts) - resampled_scores(b, counts)
+              for counts in _draw_counts(numbers, draws)]
+    drawn = np.concatenate(blocks).mean(1)
     count, by_seed = int(numbers.max()) + 1, a.test - b.test
     found = _estimate(by_seed, drawn, count)
     return Difference(float(a.test.mean()), float(b.test.mean()), found, _p_value(found),
@@ -270,235 +292,8 @@ def smallest_difference(
     return float(brentq(lacking, 0, most)) if lacking(most) < 0 else math.nan
 
 # %% ../nbs/76_significance.ipynb #7d464e51
-def _visible(estimate):
+def visible_difference(
+    found: Estimate,  # of a difference
+) -> float:  # as a fraction; NaN if there is no interval
     "The smallest true difference that would be found in four of five such tests."
-    return _reach(estimate, 0.025, 0.2)
-
-# %% ../nbs/76_significance.ipynb #2f67c5c4
-def _groups_of_table(path):
-    "A function from task and clip to the group that a CSV file says."
-    check_file(path, "a table of clips and groups")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' errors of parsing are ValueErrors
-        raise InputError(f"{path}: not a CSV file ({one_line(str(error), 100)})") from None
-    if not {"clip", "group"} <= set(table.columns):
-        raise InputError(f"{path}: has the columns {shown(', '.join(table.columns))}, "
-                         "expected clip and group, and perhaps task")
-    tasks = table["task"] if "task" in table else [""] * len(table)
-    known = dict(zip(zip(tasks, table["clip"]), table["group"]))
-    return lambda task, clip: known.get((task, clip), known.get(("", clip)))
-
-
-def read_groups(
-    groups: str | Path,  # a CSV file, or a pattern with one pair of parentheses; empty: none
-) -> Callable:  # from task and clip to a name, or to None where it says nothing
-    "Which recording a clip is from. Raises `InputError` for a wrong file or pattern."
-    if Path(groups).is_file() or str(groups).endswith(".csv"):
-        return _groups_of_table(groups)
-    try:
-        pattern = re.compile(str(groups) or "()")
-    except re.error as error:
-        raise InputError(f"groups {shown(str(groups))}: not a pattern ({error})") from None
-    if pattern.groups != 1:
-        raise InputError(f"groups {shown(str(groups))}: {pattern.groups} pairs of parentheses, "
-                         "expected one, around the recording")
-
-    def group(task, clip):
-        "What the parentheses match."
-        match = pattern.search(clip) if groups else None
-        return match[1] if match else None
-
-    return group
-
-# %% ../nbs/76_significance.ipynb #fcd79e80
-def task_groups(
-    clips: ClipScores,  # of one task
-    group: Callable,  # from `read_groups`
-) -> list[str] | None:  # recording of each clip; None where each clip stands alone
-    "The recordings of a task's clips. Raises `InputError` if only some clips have one."
-    names = [group(clips.task, clip) for clip in clips.clips.tolist()]
-    unknown = [clip for clip, name in zip(clips.clips.tolist(), names) if name is None]
-    if len(unknown) == len(names):
-        return None
-    if unknown:
-        raise InputError(f"{clips.task}: groups say nothing of {shown(unknown[0])} and "
-                         f"{len(unknown) - 1} more clips, expected all of a task or none")
-    return names
-
-# %% ../nbs/76_significance.ipynb #230e4ab3
-def _clips_of(path):
-    "What the clips of a result contributed. Raises `InputError` if it is not of this result."
-    result, clips = load_result(path), load_clips(clips_path(path))
-    same = [getattr(result, name) == getattr(clips, name)
-            for name in ("model", "task", "grid", "score", "made_from")]
-    if not all(same) or result.seeds != clips.seeds.tolist() or result.test != clips.test.tolist():
-        raise InputError(f"{clips_path(path)}: not of the result beside it; score it again")
-    if clips.score not in SCORES and "ranks" in clips.parts:
-        raise InputError(f"{clips_path(path)}: the score {shown(clips.score)} is unknown")
-    [scores] = resampled_scores(clips, np.ones((1, len(clips.clips))))
-    if not np.allclose(scores, clips.test, atol=1e-6):
-        raise InputError(f"{clips_path(path)}: its clips give other scores than the result has")
-    return clips
-
-
-def find_clips(
-    paths: list,  # result files, or folders to search
-) -> tuple[list[ClipScores], list[str]]:  # what was found, and a sentence for each left out
-    "Read all files of what clips contributed that lie beside results."
-    names, found, skipped = [], [], []
-    for path in map(Path, paths):
-        inside = [path / name for name in walk_files(path)] if path.is_dir() else [path]
-        names += [name for name in inside if name.suffix == ".json" and clips_path(name).exists()]
-    for name in dict.fromkeys(names):
-        try:
-            found.append(_clips_of(name))
-        except (InputError, OSError) as error:
-            skipped.append(f"left out: {one_line(str(error))}")
-    return found, skipped
-
-# %% ../nbs/76_significance.ipynb #f775f616
-def _short_names(found):
-    "What tables call the tasks."
-    results = [TaskResult(c.model, c.task, c.grid, c.score, [i], [0.0], {}, [[]], [{}], 0.0)
-               for i, c in enumerate(found)]
-    rows = score_rows(results).set_index("seed").task
-    return [rows[i] for i in range(len(found))]
-
-
-def clip_summary(
-    found: list[ClipScores],  # of any models, tasks and grids
-    group: Callable = lambda task, clip: None,  # from `read_groups`
-    draws: int = 1000,  # of clips
-) -> pd.DataFrame:  # model, grid, task, score, mean, low, high, ci95_seeds, seeds, clips, groups
-    "Each score with its 95 % interval over seeds and clips, in percent."
-    rows = []
-    for clips, task in zip(found, _short_names(found)):
-        groups = task_groups(clips, group)
-        value = clip_interval(clips, groups, draws)
-        seeds = 100 * interval(clips.test)[1]
-        rows.append((clips.model, clips.grid, task, clips.score, 100 * value.value,
-                     100 * value.low, 100 * value.high, seeds, len(clips.seeds), len(clips.clips),
-                     len(set(groups or clips.clips.tolist()))))
-    columns = ["model", "grid", "task", "score", "mean", "low", "high", "ci95_seeds", "seeds",
-               "clips", "groups"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values("task", key=task_order, kind="stable").reset_index(drop=True)
-
-# %% ../nbs/76_significance.ipynb #c43ae423
-def compare_clips(
-    found: list[ClipScores],  # of one grid
-    first: str,  # a model
-    second: str,  # another
-    group: Callable = lambda task, clip: None,  # from `read_groups`
-    correction: str = "holm",  # 'holm', 'bh' or 'none', over the tasks
-    draws: int = 1000,  # of clips
-) -> pd.DataFrame:  # task, both means, difference, low, high, p, p_adjusted, visible, clips, ...
-    "Compare two models on every task that both have. Raises `InputError` if tests don't fit."
-    rows, by_model = [], {first: {}, second: {}}
-    for clips, task in zip(found, _short_names(found)):
-        by_model.get(clips.model, {})[task] = clips
-    for task, clips in by_model[first].items():
-        if task not in by_model[second]:
-            continue
-        d = paired_difference(clips, by_model[second][task], task_groups(clips, group), draws)
-        points = [100 * x for x in (d.first, d.second, *d.estimate[:3])]
-        rows.append((task, *points, d.p, 100 * _visible(d.estimate), d.clips,
-                     d.estimate.groups, d.estimate.seeds))
-    columns = ["task", first, second, "difference", "low", "high", "p", "visible", "clips",
-               "groups", "seeds"]
-    table = pd.DataFrame(rows, columns=columns)
-    table.insert(7, "p_adjusted", adjust_p(table.p, correction))
-    return table.sort_values("task", key=task_order, kind="stable").reset_index(drop=True)
-
-# %% ../nbs/76_significance.ipynb #9d4e9bc5
-_NAMES = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "no correction"}
-_FEW = 500  # clips or recordings; with more, seeds and training weigh as much
-
-
-def _in_brackets(mean, low, high):
-    "A number with the ends of its interval, if there is one."
-    return f"{mean:.1f}" if math.isnan(low) else f"{mean:.1f} ({low:.1f} to {high:.1f})"
-
-
-def _p_text(p):
-    "A p value, or '-' for none."
-    if math.isnan(p):
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _size(row):
-    "How many clips there are, and in how many recordings."
-    apart = row.groups == row.clips
-    return f"{row.clips} clips" if apart else f"{row.clips} clips of {row.groups} recordings"
-
-
-def _summary_text(summary, show):
-    "Scores with intervals over seeds and clips, and what they cover."
-    cells = map(_in_brackets, summary["mean"], summary.low, summary.high)
-    wide = summary.assign(cell=list(cells)).pivot(index="model", columns="task", values="cell")
-    wide = wide.loc[summary.model.unique(), summary.task.unique()].fillna("-")
-    sizes = summary.drop_duplicates("task")
-    tests = "; ".join(f"{row.task}: {_size(row)}" for row in sizes.itertuples())
-    return [show(wide), "- In brackets: 95 % interval over seeds of the probe and over test clips "
-            "(bootstrap; clips of one recording stay together where recordings are known). It "
-            f"does not cover other training clips or another pre-training. {tests}."]
-
-# %% ../nbs/76_significance.ipynb #c877de8f
-def _comparison_text(compared, correction, show):
-    "The comparison of two models, what it covers, and what it cannot show."
-    first, second = compared.columns[1:3]
-    table = pd.DataFrame({
-        first: compared[first].map("{:.1f}".format), second: compared[second].map("{:.1f}".format),
-        f"{first} - {second}": map(_in_brackets, compared.difference, compared.low, compared.high),
-        "p": compared.p.map(_p_text),
-        f"p ({_NAMES[correction]})": compared.p_adjusted.map(_p_text),
-        "seen from": compared.visible.map("{:.1f}".format)}).set_axis(compared.task)
-    lines = ["- Difference in points with its 95 % interval over seeds and test clips, paired over "
-             f"both; p as it is, and adjusted for the number of tasks, {len(compared)} "
-             f"({_NAMES[correction]}). 'Seen from': a true difference of so many points would give "
-             "p < 0.05, before the correction, in four of five such tests."]
-    few = compared[(compared.groups < _FEW) & compared.visible.notna()]
-    if len(few):
-        limits = "; ".join(f"{row.task}: with {_size(row)}, under {row.visible:.1f} points"
-                           for row in few.itertuples())
-        lines.append(f"- Differences that are likely to remain unseen: {limits}.")
-    return [show(table), "\n".join(lines)]
-
-# %% ../nbs/76_significance.ipynb #02b46bac
-def clips_report(
-    paths: list,  # result files, or folders to search
-    pair: list = (),  # two models to compare; none: the two, if there are exactly two
-    groups: str | Path = "",  # recordings of clips, as `read_groups` takes them
-    correction: str = "holm",  # 'holm', 'bh' or 'none'
-    width: int | None = None,  # characters to a line; None writes Markdown
-) -> str:  # tables and notes, grid by grid
-    "Intervals and tests over seeds and clips. Raises `InputError` if nothing is known of clips."
-    adjust_p([], correction)  # a wrong name is reported before everything is read
-    found, skipped = find_clips(paths)
-    group, show = read_groups(groups), lambda table: plain_table(table, width)
-    if not found:
-        raise InputError("; ".join(skipped) or f"no files *.clips.npz beside the results in "
-                         f"{', '.join(map(str, paths))}, expected those that mwmae_hear writes")
-    mark, parts = "", []
-    if width is None:
-        mark, show = "## ", markdown_table
-    for grid in sorted({clips.grid for clips in found}):
-        own = [clips for clips in found if clips.grid == grid]
-        parts.append(f"{mark}Scores over seeds and clips, grid {grid}")
-        parts += _summary_text(clip_summary(own, group), show)
-        models = list(dict.fromkeys(clips.model for clips in own))
-        two = list(pair) or models
-        if len(two) == 2 and set(two) <= set(models):
-            compared = compare_clips(own, *two, group, correction)
-            if len(compared):
-                parts.append(f"{mark}{two[0]} against {two[1]} over seeds and clips, grid {grid}")
-                parts += _comparison_text(compared, correction, show)
-    has = {(clips.model, clips.task, clips.grid) for clips in found}
-    lack = [r for r in collect_results(paths)[0] if (r.model, r.task, r.grid) not in has]
-    if lack:
-        names = ", ".join(f"{r.model} {r.task}" for r in lack[:5]) + ", ..." * (len(lack) > 5)
-        skipped.append(f"Nothing is known of the clips of {names}: the task is huge, or another "
-                       "program or version scored it.")
-    return "\n\n".join(parts + skipped) + "\n"
+    return _reach(found, 0.025, 0.2)
