@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOMES', 'LICENCES', 'Home', 'Licence', 'unpacked_bytes', 'choose_tasks', 'get_tasks', 'list_archives']
 
-# %% ../nbs/57_getting.ipynb #30f4be6d
+# %% ../nbs/57_getting.ipynb #d41d4b4c
 import hashlib
 import http.client
 import json
@@ -28,7 +28,7 @@ from .workers import one_line, world_sentence
 from .tasks import cache_folder, check_task, claim_path, shorten_list
 from .task_sets import find_tasks, known_task, KNOWN_TASKS, KnownTask, open_task
 
-# %% ../nbs/57_getting.ipynb #69883a94
+# %% ../nbs/57_getting.ipynb #287f0e16
 @dataclass(frozen=True)
 class Home:
     "A place where archives of tasks lie."
@@ -37,9 +37,9 @@ class Home:
     listings: tuple[str, ...] = ()  # where it may tell sizes and checksums; the first that answers
     asks: str = ""  # what it asks for before you may download; empty: nothing
 
-# %% ../nbs/57_getting.ipynb #37934f09
+# %% ../nbs/57_getting.ipynb #c672cee9
 _RATES = (16000, 22050, 32000, 44100, 48000)
-_PAYS = "a login, and bills your account for the download (requester pays)"
+_PAYS = "a login, and the download goes on your bill (requester pays)"
 HOMES = {
     "zenodo": Home("https://zenodo.org/records/6332517/files/{}", (48000,),
                    ("https://zenodo.org/api/records/6332517",)),
@@ -47,7 +47,7 @@ HOMES = {
     "aws": Home("s3://hear2021-archive/tasks/", _RATES, asks=_PAYS),
 }
 
-# %% ../nbs/57_getting.ipynb #c3a5a6fc
+# %% ../nbs/57_getting.ipynb #87dd1217
 @dataclass(frozen=True)
 class Licence:
     "What we found about the licence of a task."
@@ -62,7 +62,7 @@ _MRIDANGAM = Licence("disputed: CC BY 3.0, CC BY 4.0 or CC BY-NC 4.0",
 _NSYNTH = Licence("CC BY 4.0", f"{_MTEB}; a copy of NSynth on a hub")
 _SPEECH = Licence("CC BY 4.0", f"{_MTEB}; the card of google/speech_commands")
 
-# %% ../nbs/57_getting.ipynb #2074c58e
+# %% ../nbs/57_getting.ipynb #4bbe5d16
 LICENCES = {  # by the abbreviation of the task
     "BO": Licence("CC BY 4.0", _COPY),
     "CD": Licence("ODbL 1.0, contents DbCL", "a list of speech data that cites its repository"),
@@ -87,13 +87,13 @@ LICENCES = {  # by the abbreviation of the task
     "Bee-1": Licence("CC BY 4.0", _COPY),
 }
 
-# %% ../nbs/57_getting.ipynb #0db38402
+# %% ../nbs/57_getting.ipynb #8f0269ae
 _CHECKSUMS = {
     "hear2021-beehive_states_fold0-v2-full-48000.tar.gz": "md5:f9e045f9b2ddf5643edc1143304c80aa",
     "hear2021-beehive_states_fold1-v2-full-48000.tar.gz": "md5:8bced7ce8336bf23fd61c61f04aee109",
 }
 
-# %% ../nbs/57_getting.ipynb #710baae0
+# %% ../nbs/57_getting.ipynb #e7f8cb25
 _MEAN_SECONDS = {"F50K": 108.3 * 3600 / 51197}  # of tasks whose clips differ in length
 
 
@@ -105,7 +105,7 @@ def unpacked_bytes(
     seconds = known.seconds or _MEAN_SECONDS[known.abbreviation]
     return round(known.clips * seconds * rate * 2)
 
-# %% ../nbs/57_getting.ipynb #72a2efa0
+# %% ../nbs/57_getting.ipynb #db39a8da
 _GROUPS = {"open": lambda known: True, "paper": lambda known: known.paper}
 
 
@@ -116,7 +116,7 @@ def _names(known):
     return {known.abbreviation.lower(), known.title.lower(), folder, name,
             name.removeprefix("tfds_")}
 
-# %% ../nbs/57_getting.ipynb #a84215ec
+# %% ../nbs/57_getting.ipynb #45c02b63
 def choose_tasks(
     names: str,  # names with commas between them, or `open`, or `paper` for the paper's ten
 ) -> list[KnownTask]:  # in the order of `KNOWN_TASKS`
@@ -135,7 +135,7 @@ def choose_tasks(
         raise InputError(f"--get is {shown(names)}, expected names of tasks, or open")
     return [known for known in KNOWN_TASKS if known in chosen]
 
-# %% ../nbs/57_getting.ipynb #183c7fd9
+# %% ../nbs/57_getting.ipynb #1464ff07
 def open_home(
     home: str,  # a name in `HOMES`, or the base address of a mirror
     rate: int,  # sampling rate that is wanted, Hz
@@ -151,7 +151,7 @@ def open_home(
         raise InputError(f"--home is {shown(home)}, expected {names}, or an http(s) address")
     if rate not in _RATES:
         raise InputError(f"--rate is {shown(rate)}, expected one of {', '.join(map(str, _RATES))}")
-    own = "download them with its own tools, put them in the folder of tasks, then --get here"
+    own = "download them yourself, put them in the folder of tasks, and type --get here"
     if found.asks:
         raise InputError(f"--home {home}: {found.files} asks for {found.asks}; {own}")
     if found.rates and rate not in found.rates:
@@ -160,7 +160,7 @@ def open_home(
                          f"{' and '.join(others)}, which ask for {_PAYS}: {own}")
     return found
 
-# %% ../nbs/57_getting.ipynb #82b365aa
+# %% ../nbs/57_getting.ipynb #0b50a971
 def archive_name(
     known: KnownTask,  # a task of HEAR
     rate: int,  # Hz
@@ -168,7 +168,7 @@ def archive_name(
     "What the published archive of a task at a rate is called."
     return f"hear2021-{known.folder}-{rate}.tar.gz"
 
-# %% ../nbs/57_getting.ipynb #5ea3a753
+# %% ../nbs/57_getting.ipynb #9b62db52
 _TIMEOUT = 60  # seconds of silence until a connection counts as broken
 _TRIES = 6  # tries without a new byte
 _WAIT = 2.0  # seconds before the first further try; then twice as long, and so on
@@ -186,7 +186,7 @@ class _Failed(Exception):
         self.reached = reached  # whether there was an answer
         self.restart = restart  # whether what is there does not fit
 
-# %% ../nbs/57_getting.ipynb #0568b110
+# %% ../nbs/57_getting.ipynb #b017d34a
 _ANSWERS = {  # what a refusal means
     401: "asks for a login", 403: "refuses, and may ask for a login or a request",
     404: "has no such file", 407: "a proxy asks for a login", 410: "has no such file any more",
@@ -215,7 +215,7 @@ def _reason(error):
     text = (getattr(error, "strerror", None) or str(error)).strip() or type(error).__name__
     return one_line(text.lower(), 200)
 
-# %% ../nbs/57_getting.ipynb #d0019516
+# %% ../nbs/57_getting.ipynb #3757db57
 class _Redirects(urllib.request.HTTPRedirectHandler):
     "Follow redirects, but not from https to http."
 
@@ -239,7 +239,7 @@ def _ask(address, first=0, mark="", method="GET"):
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _Failed(_reason(error), reached=False) from None
 
-# %% ../nbs/57_getting.ipynb #827c242f
+# %% ../nbs/57_getting.ipynb #131c8fbd
 def _part_paths(path):
     "Where the beginning of a download lies, and what it is the beginning of."
     return path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
@@ -263,7 +263,7 @@ def _forget(path):
     for left in _part_paths(path):
         left.unlink(missing_ok=True)
 
-# %% ../nbs/57_getting.ipynb #e0877a34
+# %% ../nbs/57_getting.ipynb #15b88f28
 def _agree(answer, first, known_total):
     "From which byte on an answer goes, and the size of the whole file or None."
     if answer.status == 206:
@@ -288,7 +288,7 @@ def _pieces(answer):
             return
         yield piece
 
-# %% ../nbs/57_getting.ipynb #69927d73
+# %% ../nbs/57_getting.ipynb #a3c9e0fe
 def _fetch(path, address, most, bar):
     "Download what is missing, once. Raises `_Failed` if it is not whole then."
     part, about = _part_paths(path)
@@ -310,7 +310,7 @@ def _fetch(path, address, most, bar):
     if total is not None and size != total:
         raise _Failed(f"the connection ended after {size:,} of {total:,} bytes")
 
-# %% ../nbs/57_getting.ipynb #f51c8f89
+# %% ../nbs/57_getting.ipynb #54d51e44
 def _receive(part, begin, answer, most, total, bar):
     "Write what an answer brings; the size of the file then."
     bar.total, bar.n, size = total, begin, begin
@@ -345,7 +345,7 @@ def _size(count):
             return f"{count / unit:.1f} {name}"
     return f"{count} B"
 
-# %% ../nbs/57_getting.ipynb #74db41f1
+# %% ../nbs/57_getting.ipynb #53cb53ff
 def _download(path, address, most, tries):
     "Download to the part beside `path`, however often it breaks off. Raises `_Failed`."
     best, failures = _begun(path, address)[0], 0
@@ -365,7 +365,7 @@ def _download(path, address, most, tries):
                 wait = min(_WAIT * 2 ** max(failures - 1, 0), _LONGEST_WAIT)
                 time.sleep(max(wait, error.wait))
 
-# %% ../nbs/57_getting.ipynb #352f7bae
+# %% ../nbs/57_getting.ipynb #c77ba3d8
 _LISTING_BYTES = 4 << 20  # longest list
 _DIGITS = {"md5": 32, "sha256": 64}  # of a checksum
 
@@ -395,7 +395,7 @@ def _read_listing(text):
             found[name] = size if known else None, checksum if fits else ""
     return found
 
-# %% ../nbs/57_getting.ipynb #d89faad0
+# %% ../nbs/57_getting.ipynb #9d2b2227
 def _listing(home):
     "What a home says about its files; a home that cannot be reached raises `_Failed`."
     for address in home.listings:
@@ -427,7 +427,7 @@ def _asked_size(address):
     except _Failed:
         return None
 
-# %% ../nbs/57_getting.ipynb #edd13edf
+# %% ../nbs/57_getting.ipynb #3e44e973
 def _checksum(path, kind):
     "The checksum of a file."
     found, size = hashlib.new(kind, usedforsecurity=False), path.stat().st_size
@@ -439,32 +439,35 @@ def _checksum(path, kind):
     return f"{kind}:{found.hexdigest()}"
 
 
+def _note(path):
+    "Where the checksum of an archive is noted when it arrives."
+    return path.with_name(f"{path.name}.sha256")
+
+
 def _noted(path):
     "The checksum that was noted when an archive arrived; empty if there is none."
-    note = path.with_name(f"{path.name}.sha256")
     try:
-        return _read_listing(note.read_text(encoding="utf-8"))[path.name][1]
+        return _read_listing(_note(path).read_text(encoding="utf-8"))[path.name][1]
     except (OSError, ValueError, LookupError):
         return ""
 
-# %% ../nbs/57_getting.ipynb #4d1531f0
+# %% ../nbs/57_getting.ipynb #e7fa3701
 def _verify(path, archive, expected):
     "A few words about the checksum of a file. Raises `InputError` if it is not as expected."
     kind = expected.partition(":")[0] or "sha256"
     found = _checksum(path, kind)
     if not expected:
-        note = archive.with_name(f"{archive.name}.sha256")
-        with atomic_file(note) as temporary:
+        with atomic_file(_note(archive)) as temporary:
             line = f"{found.partition(':')[2]}  {archive.name}\n"
             temporary.write_text(line, encoding="utf-8")
-        return f"no checksum is known, so its sha256 is now noted in {note.name}"
+        return f"no checksum is known, so its sha256 is now noted in {_note(archive).name}"
     if found != expected:
         noted = expected == _noted(archive)
-        hint = f", as {archive.name}.sha256 says since an earlier download" if noted else ""
+        hint = f", as {_note(archive).name} says since an earlier download" if noted else ""
         raise InputError(f"{archive}: its checksum is {found}, expected {expected}{hint}")
     return f"{kind} as expected"
 
-# %% ../nbs/57_getting.ipynb #6761d1b1
+# %% ../nbs/57_getting.ipynb #4a91eead
 def _get_archive(wanted, tries):
     "Download an archive and check it. Raises `_Failed` or `InputError`."
     part = _part_paths(wanted.path)[0]
@@ -480,7 +483,7 @@ def _get_archive(wanted, tries):
     os.replace(part, wanted.path)
     return said
 
-# %% ../nbs/57_getting.ipynb #234c9ceb
+# %% ../nbs/57_getting.ipynb #ac00201f
 def _unpack(archive, expected=""):
     "Unpack an archive beside itself: the task folder. Raises `InputError`."
     cache = cache_folder(archive)
@@ -497,7 +500,7 @@ def _unpack(archive, expected=""):
         shutil.rmtree(moved, ignore_errors=True)
     return target
 
-# %% ../nbs/57_getting.ipynb #46f1be2b
+# %% ../nbs/57_getting.ipynb #086b3d2f
 @dataclass
 class _Wanted:
     "A task to get."
@@ -527,7 +530,7 @@ class _Wanted:
         "The largest archive that is accepted, in bytes."
         return self.size or max(2 * unpacked_bytes(self.known, self.rate), 64 << 20)
 
-# %% ../nbs/57_getting.ipynb #3dbb23f3
+# %% ../nbs/57_getting.ipynb #86ba9385
 _SUFFIX = re.compile(r"(?:-(\d{4,6}))?\.(?:tar\.gz|tgz)")
 
 
@@ -554,7 +557,7 @@ def _wanted(known, tasks_dir, rate, home, lying):
     name = archive_name(known, rate)
     return _Wanted(known, tasks_dir / name, "download", rate, home.files.replace("{}", name))
 
-# %% ../nbs/57_getting.ipynb #99b0d72d
+# %% ../nbs/57_getting.ipynb #e43f9375
 def _ask_about(plan, home):
     "Add to a plan what its home says of the archives; why it says nothing, or ''."
     missing = [wanted for wanted in plan if wanted.state == "download"]
@@ -573,7 +576,7 @@ def _ask_about(plan, home):
                 wanted.size = _asked_size(wanted.address)
     return problem
 
-# %% ../nbs/57_getting.ipynb #9424680a
+# %% ../nbs/57_getting.ipynb #2a8dba5c
 _SAID = {"there": "is there", "archive": "to unpack", "download": "to download"}
 
 
@@ -608,7 +611,7 @@ def _existing(folder):
     "The nearest folder above that there is."
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
-# %% ../nbs/57_getting.ipynb #3b72b43c
+# %% ../nbs/57_getting.ipynb #57c70d3b
 def _get_one(wanted, keep, tries):
     "Get a task: a sentence. Raises `_Failed`, `InputError` or `OSError`."
     title = wanted.known.title
@@ -625,8 +628,11 @@ def _get_one(wanted, keep, tries):
         try:
             folder = _unpack(wanted.path, expected)
         except InputError as error:
-            hint = "; delete it to download it again" if expected else ""
-            raise InputError(f"{error}{hint}") from None
+            if not expected or wanted.checksum:
+                raise
+            for left in (wanted.path, about, _note(wanted.path)):  # perhaps a page of regrets
+                left.unlink(missing_ok=True)
+            raise InputError(f"{error}; it was deleted, so the next try begins anew") from None
         if about.exists() and not keep:
             wanted.path.unlink()
         about.unlink(missing_ok=True)
@@ -649,7 +655,7 @@ def _get_licences(home, tasks_dir):
         temporary.write_bytes(text)
     return f"licences: {path}"
 
-# %% ../nbs/57_getting.ipynb #bfe05e35
+# %% ../nbs/57_getting.ipynb #2100244a
 def _get_all(plan, keep, unreached):
     "Get one task after the other: sentences of those that are there, and of those skipped."
     done, skipped, tries = [], [], 1 if unreached else _TRIES
@@ -667,7 +673,7 @@ def _get_all(plan, keep, unreached):
         print(skipped[-1], file=sys.stderr, flush=True)
     return done, skipped
 
-# %% ../nbs/57_getting.ipynb #a9acee89
+# %% ../nbs/57_getting.ipynb #da050ee1
 def get_tasks(
     names: str,  # as in `choose_tasks`; `here`: only unpack what lies there; `list`: only list
     tasks_dir: str | Path,  # folder of tasks, made if there is none
@@ -699,7 +705,7 @@ def get_tasks(
         notes.append(f"skipped: {len(skipped)}, see above; the same command goes on")
     return "\n".join([*done, *filter(None, notes), f"next: mwmae_hear {tasks_dir}"])
 
-# %% ../nbs/57_getting.ipynb #0d801132
+# %% ../nbs/57_getting.ipynb #771825bb
 def list_archives(
     rate: int = 48000,  # sampling rate of the archives, Hz
 ) -> str:  # some lines to print
