@@ -9,6 +9,7 @@ __all__ = ['mwmae_prepare', 'mwmae_pretrain', 'mwmae_embed', 'mwmae_finetune', '
 # %% ../nbs/79_commands.ipynb #061a4ad1
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from fastcore.script import Param
@@ -249,6 +250,10 @@ def mwmae_hear(
     pool: str = "mean",
     # encoders of this library: share of a unit of two seconds that it has in common with the next
     overlap: float = 0.0,
+    # factors of the probe's large products: fp32, or bf16, which is faster where the processor has
+    # it, with scores that agree within their intervals
+    probe_precision: str = "fp32",
+    plan: bool = False,  # only say how much disk, memory and time each job will take
     # where to compute, such as cpu or cuda; default: the accelerator if there is one
     device: str = None,
     list: bool = False,  # only list the tasks that are there, and those of HEAR that are missing
@@ -263,6 +268,7 @@ def mwmae_hear(
     "Score models on HEAR tasks, by a probe or in other ways. Run it again to continue."
     from mwmae.embed import choose_device
     from mwmae.asking import hear_asked
+    from mwmae.hear import begin_jobs
     from mwmae.task_sets import describe_tasks
     if get is not None:
         _get(get, "tasks" if tasks_dir is None else tasks_dir, rate, home, keep)
@@ -270,8 +276,24 @@ def mwmae_hear(
     if list:
         print(describe_tasks("." if tasks_dir is None else tasks_dir))
         return
-    print(hear_asked(tasks_dir, model, grid, seeds, out, embeddings, str(choose_device(device)),
-                     ask, layers=layers, pool=pool, overlap=overlap))
+    device, how = str(choose_device(device)), dict(layers=layers, pool=pool, overlap=overlap)
+    look = partial(_foresee, grid if "probe" in ask.split(",") else None, seeds, out, device)
+    if plan:
+        jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
+        look(True, [*jobs])
+        return
+    print(hear_asked(tasks_dir, model, grid, seeds, out, embeddings, device, ask,
+                     probe_precision, partial(look, False), **how))
+
+
+def _foresee(grid, seeds, out, device, whole, jobs):
+    "Say what jobs will take: a line, or all of it."
+    from mwmae.forecast import forecast_jobs, forecast_table, forecast_total
+    found = forecast_jobs(jobs, grid, seeds, Path(out) / "results", device)
+    if whole:
+        print(forecast_table(found))
+    if whole or found:
+        print(forecast_total(found, out), file=sys.stdout if whole else sys.stderr)
 
 
 def _get(*wanted):

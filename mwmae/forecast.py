@@ -108,8 +108,8 @@ def time_probe(
     count = min(rows, point.batch)
     some = Rows(torch.randn(count, features, device=device), torch.eye(labels, device=device)[
         torch.arange(count, device=device) % labels])
-    task = Task("trial", Path(), "", "", "scene", "multilabel", "trainvaltest", [], None, [],
-                False, {}, [str(label) for label in range(labels)])
+    task = Task("trial", Path(), "", "", "scene", "multiclass", "trainvaltest", [], None,
+                ["top1_acc"], False, {}, [str(label) for label in range(labels)])
     tried = max(1, min(runs, 2 * torch.get_num_threads(), _TRIAL_ROWS // count))
     point = replace(point, epochs=_TRIAL_PASSES, validate_every=_TRIAL_PASSES)
     keys = [(run_key(seed, 0, point), point) for seed in range(tried)]
@@ -165,6 +165,8 @@ def _memory_bytes(task, size, rows, width):
 # %% ../nbs/78_forecast.ipynb #e0ffc275
 def _probe_seconds(task, size, rows, width, grid, seeds, device, known):
     "Seconds of all probes of a task, at least and at most; `known` keeps what was measured."
+    if grid is None:
+        return 0.0, 0.0
     points, folds = task_points(read_grid(grid)[1], task), list_folds(task)
     tried = [point for seed in range(seeds) for point in tried_points(points, seed)]
     train = max(2, rows * sum(size.clips[split] for split in folds[0].train))
@@ -184,7 +186,7 @@ def _probe_seconds(task, size, rows, width, grid, seeds, device, known):
 def forecast(
     task: Task,  # the task
     model: HearModel,  # the model
-    grid: str | Path,  # 'paper', 'kit', or a JSON file
+    grid: str | Path | None,  # 'paper', 'kit', or a JSON file; None: there is no probe
     seeds: int,  # number of seeds
     device: str,  # where to calculate
     known: dict | None = None,  # speeds of probes that were measured before, and are now
@@ -213,7 +215,7 @@ def _foresee(job, grid, seeds, results, device, known):
     "The forecast of a job; None if it is done, or cannot begin."
     name, model, embed = job
     folder = Path(embed.args[-1]) if embed.func in (embed_task, Path) else None
-    if folder is None or result_path(results, model, name, read_grid(grid)[0]).exists():
+    if folder is None or grid and result_path(results, model, name, read_grid(grid)[0]).exists():
         return None
     if not (folder / ".done.embeddings").is_file():
         return forecast(embed.args[0], embed.args[1], grid, seeds, device, known)
@@ -225,7 +227,7 @@ def _foresee(job, grid, seeds, results, device, known):
 # %% ../nbs/78_forecast.ipynb #4143f08d
 def forecast_jobs(
     jobs: list,  # as `begin_jobs` gives them
-    grid: str | Path,  # 'paper', 'kit', or a JSON file
+    grid: str | Path | None,  # 'paper', 'kit', or a JSON file; None: there is no probe
     seeds: int,  # number of seeds
     results: str | Path,  # folder of results
     device: str,  # where to calculate
@@ -235,21 +237,28 @@ def forecast_jobs(
     for job in jobs:
         try:
             found.append(_foresee(job, grid, seeds, results, device, known))
-        except Exception:  # a model may be any author's; the run itself will say what is wrong
+        except (InputError, OSError):  # the run itself will say what is wrong
             continue
     return [each for each in found if each is not None]
 
 # %% ../nbs/78_forecast.ipynb #5bd62c69
+_UNITS = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
+
+
 def time_text(
     least: float,  # seconds
     most: float,  # seconds
-) -> str:  # such as '20 to 50 s', '1.2 to 3 h'
+) -> str:  # such as '20 to 50 s', '50 s to 7 min'
     "A range of times as a person says it."
-    for unit, name in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")):
-        if most >= 2 * unit or name == "s":
-            ends = [f"{value / unit:.2g}" if value < 10 * unit else f"{value / unit:.0f}"
-                    for value in (least, most)]
-            return f"{ends[0]} {name}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} {name}"
+    ends = []
+    for value in (least, most):
+        size, unit = next((pair for pair in _UNITS if value >= 1.5 * pair[0]), _UNITS[-1])
+        value /= size
+        ends.append((f"{value:.2g}" if value < 10 else f"{value:.0f}", unit))
+    (first, unit), (last, last_unit) = ends
+    if ends[0] == ends[1]:
+        return f"{last} {last_unit}"
+    return f"{first} {'' if unit == last_unit else f'{unit} '}to {last} {last_unit}"
 
 # %% ../nbs/78_forecast.ipynb #819bfd42
 def forecast_total(
