@@ -26,10 +26,10 @@ from .processes import processes
 from .settings import machine_settings, open_data, PretrainConfig, training_share
 from .pretrain import pretrain
 from .tasks import Task
-from .task_sets import find_tasks, make_builtin_tasks
+from .task_sets import checked_task, find_tasks, make_builtin_tasks
 from .encoders import open_hear_model
 from .task_embeddings import embed_task
-from .hear import checked_task, score_embeddings, TaskResult
+from .hear import score_embeddings, TaskResult
 from mwmae.compare import (
     common_tasks, compare_models, compare_printed, make_reference, OVERALL, overall_rows,
     paper_table, score_rows, summarise,

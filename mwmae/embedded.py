@@ -270,3 +270,15 @@ class StoredRows:
         "Read all rows, one part after the other."
         for start in range(0, len(self), size):
             yield self[start : start + size]
+
+# %% ../nbs/29_embedded.ipynb #1d54455c
+PRODUCTS = {"fp32": torch.float32, "bf16": torch.bfloat16}  # type of the factors, by precision
+
+
+def check_precision(
+    precision: str,  # of large products
+):
+    "Raise `InputError` unless it is a name of `PRODUCTS`."
+    if precision not in PRODUCTS:
+        names = " or ".join(PRODUCTS)
+        raise InputError(f"--probe_precision is {shown(precision)}, expected {names}")

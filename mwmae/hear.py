@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,11 +29,11 @@ from .workers import error_sentence, one_line, world_sentence
 from .embed import EmbedConfig
 from .settings import model_name
 from .sharing import default_model
-from .tasks import check_task, claim_path, read_task, Task
-from .task_sets import find_tasks, make_builtin_tasks, open_task
+from .tasks import claim_path, read_task, Task
+from .task_sets import checked_task, find_tasks, make_builtin_tasks
 from .encoders import embed_with_options, open_hear_model
 from .task_embeddings import embed_task, embeddings_key
-from .embedded import EmbeddedSplit, read_embedded
+from .embedded import check_precision, EmbeddedSplit, read_embedded
 from .scores import check_scores, clips_path, ClipScores, join_folds, save_clips
 from mwmae.probe import (
     check_label, Fold, list_folds, read_grid, task_points, tried_points,
@@ -255,24 +256,16 @@ def score_embeddings(
     seeds: list[int],  # one result for each
     results: str | Path,  # folder of results
     device: str = "cpu",  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
 ) -> TaskResult:  # the result, which is then also on disk
     "Probe the embeddings of a task, unless it is done. Raises `InputError` if that is impossible."
     task, (name, points) = read_task(embeddings), read_grid(grid)
     path, settings = result_path(results, model, task.full_name, name), list(map(asdict, points))
     kept = []
-    probe = lambda: evaluate(*read_embedded(embeddings), grid, seeds, model, device, keep=kept)
-    return kept_result(embeddings, path, seeds, settings, probe, kept)
-
-# %% ../nbs/33_hear.ipynb #a125f709
-def checked_task(
-    path: str | Path,  # one of `find_tasks`
-) -> Task:
-    "Open a task. Raises `InputError` with what is wrong with it."
-    task = open_task(path)
-    if problems := check_task(task.folder):
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-        raise InputError(f"{problems[0]}{more}")
-    return task
+    if precision != "fp32":
+        settings.append({"precision": precision})
+    run = lambda: evaluate(*read_embedded(embeddings), grid, seeds, model, device, precision, kept)
+    return kept_result(embeddings, path, seeds, settings, run, kept)
 
 # %% ../nbs/33_hear.ipynb #aa9acdde
 def _open_models(names, device, how):
@@ -342,12 +335,14 @@ def run_jobs(
     seeds: list[int],  # one result for each
     results: str | Path,  # folder of results
     device: str,  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
 ) -> tuple[list[TaskResult], list[str]]:  # results, and a sentence for each job that was skipped
     "Embed and probe, job by job. Raises the first error if all jobs fail for want of the machine."
     found, skipped, errors = [], [], []
     for task, model, embed in jobs:
         try:
-            found.append(score_embeddings(embed(), model, grid, seeds, results, device))
+            found.append(
+                score_embeddings(embed(), model, grid, seeds, results, device, precision))
         except Exception as error:  # is reported, and the next job begins
             errors.append(error)
             job = " ".join(part for part in (model, task) if part)
@@ -412,6 +407,18 @@ def begin_jobs(
                          "expected names of models, separated by commas")
     return _hear_jobs(tasks_dir, names, out, device, **how)
 
+
+def announced(
+    jobs,  # of `begin_jobs`
+    before: Callable | None,  # is given the list of all jobs; None: nothing is done
+):  # the jobs
+    "All jobs, after somebody has seen them."
+    if before is None:
+        return jobs
+    jobs = list(jobs)
+    before(jobs)
+    return jobs
+
 # %% ../nbs/33_hear.ipynb #1bac6534
 def hear(
     tasks_dir: str | Path | None,  # folder of tasks; None: the built-in ones
@@ -421,12 +428,15 @@ def hear(
     out: str | Path,  # folder of embeddings and results
     embeddings: str | Path | None,  # ready embeddings of one model
     device: str,  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
+    before: Callable | None = None,  # is given the list of all jobs, before the first begins
     **how,  # settings of `embed_with_options`
 ) -> str:  # what to print at the end
     "The work of `mwmae_hear`. Raises `InputError` if nothing could be scored."
     name, results = read_grid(grid)[0], Path(out) / "results"
+    check_precision(precision)
     jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
-    found, skipped = run_jobs(jobs, grid, range(seeds), results, device)
+    found, skipped = run_jobs(announced(jobs, before), grid, range(seeds), results, device, precision)
     if not found:
         reason = "; ".join(skipped) or f"{tasks_dir} holds no tasks"
         raise InputError(f"nothing could be scored: {reason}")

@@ -23,7 +23,9 @@ from tqdm import tqdm
 from .audio import InputError
 from .sounds import FAMILIES, synth_clip
 from .files import atomic_folder, delete_folder, FolderClaim, read_json, shown
-from .tasks import cache_folder, claim_path, read_task, SPLITS, Task, write_task
+from mwmae.tasks import (
+    cache_folder, check_task, claim_path, read_task, SPLITS, Task, write_task,
+)
 
 # %% ../nbs/26_task_sets.ipynb #17510a95
 _BUILTIN_SEED = 2021  # of the clips of the tasks; those of pre-training have seed 0
@@ -202,6 +204,17 @@ def open_task(
 ) -> Task:  # the task; `folder` is where it lies unpacked
     "Read a task, unpacking it if need be. Raises `InputError` with everything that is wrong."
     return read_task(_unpack_archive(path) if Path(path).is_file() else path)
+
+# %% ../nbs/26_task_sets.ipynb #982d8550
+def checked_task(
+    path: str | Path,  # one of `find_tasks`
+) -> Task:
+    "Open a task. Raises `InputError` with what is wrong with it."
+    task = open_task(path)
+    if problems := check_task(task.folder):
+        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        raise InputError(f"{problems[0]}{more}")
+    return task
 
 # %% ../nbs/26_task_sets.ipynb #04762ed5
 def _row(title, division, seconds, score, where):
