@@ -1,6 +1,6 @@
 """Our probe beside hear-eval-kit's: the time that both take over the same embeddings, and the scores that come out.
 
-    python benchmarks/probe.py EMBEDDINGS KIT_RUNS [--judge run_heareval.sh] [--grid paper] [--seeds 10]
+    python benchmarks/probe.py EMBEDDINGS KIT_RUNS [--judge run_heareval.sh] [--grid paper] [--precisions fp32,bf16]
 
 EMBEDDINGS is a folder of embedded tasks, <task>/, made by `mwmae_hear` or by the kit. KIT_RUNS is where the kit's runs
 lie, runs/seed<N>/<task>/test.predicted-scores.json. With --judge, seeds that are not there yet are run first: the script
@@ -10,10 +10,10 @@ HEAR_VENV=--venv. Killed, it goes on with the next seed. Without --judge, only w
 Both are measured by the wall clock and in processor seconds; on a machine that others use too, the second is what to
 compare. Ours is timed with all seeds several times, evenly between the seeds of the kit, since the speed of a shared
 machine changes from minute to minute, and the median counts. What the kit takes for one seed is multiplied by the number
-of seeds, if not all of them were timed. A row goes to benchmarks/results/probe.csv, and a row for each task to
-benchmarks/results/probe_parity.csv.
+of seeds, if not all of them were timed. A row goes to benchmarks/results/probe.csv, a row for each task to
+benchmarks/results/probe_parity.csv if the kit has run three seeds or more, and what bfloat16 changes to
+benchmarks/results/probe_precision.csv.
 """
-import csv
 import json
 import os
 import resource
@@ -23,6 +23,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import torch
 from fastcore.script import call_parse
 
@@ -38,13 +39,10 @@ KIT_GRIDS = {"paper": "mwmae", "kit": "kit"}
 
 def write_row(name, row):
     "Append a row to a file in benchmarks/results."
-    path = RESULTS / name
-    first = not path.exists()
-    with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        if first:
-            writer.writeheader()
-        writer.writerow(row)
+    path, row = RESULTS / name, pd.DataFrame([row])
+    with atomic_file(path) as temporary:
+        kept = [pd.read_csv(path)] if path.exists() else []
+        pd.concat([*kept, row]).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def kit_scores(runs, task, seeds):
@@ -77,13 +75,48 @@ def run_kit(judge, embeddings, out, tasks, grid, seeds, venv, noted):
         print(f"kit, seed {seed}: {noted[str(seed)]}", flush=True)
 
 
-def run_ours(folders, grid, seeds):
+def run_ours(folders, grid, seeds, precision):
     "All tasks with all seeds: the results, and what it took."
     start, cpu = time.perf_counter(), time.process_time()
-    results = {folder.name: evaluate(*read_embedded(folder), grid, seeds, "ours") for folder in folders}
+    results = {folder.name: evaluate(*read_embedded(folder), grid, seeds, "ours", precision=precision) for folder in folders}
     took = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    print(f"ours, all seeds: { {name: round(value, 2) for name, value in took.items()} }", flush=True)
+    print(f"ours, all seeds, {precision}: { {name: round(value, 2) for name, value in took.items()} }", flush=True)
     return results, took
+
+
+def report(common, results, ours, noted, out, seeds, threads, tasks):
+    "Write the rows of one precision."
+    for task, result in results.items():
+        kit = kit_scores(out / "runs", task, range(seeds))
+        (mean, half), (kit_mean, kit_half) = interval(result.test), interval(list(kit.values())) if kit else (float("nan"),) * 2
+        row = common | dict(task=task, score=result.score, ours=round(100 * mean, 2), ours_half_width=round(100 * half, 2), kit_seeds=len(kit),
+                            kit=round(100 * kit_mean, 2), kit_half_width=round(100 * kit_half, 2), difference=round(100 * (mean - kit_mean), 2),
+                            within_larger_half_width=abs(mean - kit_mean) < max(half, kit_half))
+        print(row)
+        if len(kit) > 2:
+            write_row("probe_parity.csv", row)
+    if noted:
+        kits = {quantity: seeds * sum(run[quantity] for run in noted.values()) / len(noted) for quantity in ours}
+        row = common | dict(tasks=tasks, seeds=seeds, kit_seeds_timed=len(noted), threads=threads, processor=cpu_model(),
+                            kit_seconds=round(kits["seconds"], 1), seconds=round(ours["seconds"], 1), ratio=round(kits["seconds"] / ours["seconds"], 1),
+                            kit_cpu_seconds=round(kits["cpu_seconds"], 1), cpu_seconds=round(ours["cpu_seconds"], 1),
+                            cpu_ratio=round(kits["cpu_seconds"] / ours["cpu_seconds"], 1))
+        print(row)
+        write_row("probe.csv", row)
+
+
+def compare_precisions(common, results):
+    "Write what bfloat16 products change in the scores, if both were measured."
+    if not {"fp32", "bf16"} <= results.keys():
+        return
+    for task, half in results["bf16"].items():
+        (mean, width), (whole_mean, whole_width) = interval(half.test), interval(results["fp32"][task].test)
+        row = {name: value for name, value in common.items() if name != "precision"} | dict(
+            task=task, score=half.score, fp32=round(100 * whole_mean, 2), fp32_half_width=round(100 * whole_width, 2),
+            bf16=round(100 * mean, 2), bf16_half_width=round(100 * width, 2),
+            within_larger_half_width=abs(mean - whole_mean) < max(width, whole_width))
+        print(row)
+        write_row("probe_precision.csv", row)
 
 
 @call_parse
@@ -94,8 +127,10 @@ def main(
     venv: str = None,  # Environment in which the script keeps the kit
     grid: str = "paper",  # paper or kit
     seeds: int = 10,  # Number of seeds
+    kit_seeds: int = None,  # Number of seeds that the kit runs; default: as many
     threads: int = 1,  # Threads of ours; the kit has one
     repeats: int = 3,  # Number of times to time ours
+    precisions: str = "fp32",  # Of the products of ours, one after the other: fp32, or fp32,bf16
     name: str = None,  # What to call these tasks in the results; default: the folder's name
 ):
     "Time and compare both probes."
@@ -103,29 +138,17 @@ def main(
     tasks, out = [folder.name for folder in folders], Path(kit_runs).resolve()
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
-    times, measured = out / "times.json", []
+    kit_seeds = seeds if kit_seeds is None else kit_seeds
+    times, measured, results = out / "times.json", {precision: [] for precision in precisions.split(",")}, {}
     noted = json.loads(times.read_text()) if times.is_file() else {}
     for repeat in range(repeats):
         if judge:
-            run_kit(judge, Path(embeddings).resolve(), out, tasks, grid, range(seeds * repeat // repeats, seeds * (repeat + 1) // repeats), venv, noted)
-        results, took = run_ours(folders, grid, range(seeds))
-        measured.append(took)
-    ours = {quantity: statistics.median(took[quantity] for took in measured) for quantity in took}
-    common = dict(date=date.today().isoformat(), embeddings=name or Path(embeddings).name, grid=grid)
-    for task, result in results.items():
-        kit = kit_scores(out / "runs", task, range(seeds))
-        (mean, half), (kit_mean, kit_half) = interval(result.test), interval(list(kit.values())) if kit else (float("nan"),) * 2
-        row = common | dict(task=task, score=result.score, ours=round(100 * mean, 2), ours_half_width=round(100 * half, 2), kit_seeds=len(kit),
-                            kit=round(100 * kit_mean, 2), kit_half_width=round(100 * kit_half, 2), difference=round(100 * (mean - kit_mean), 2),
-                            within_larger_half_width=abs(mean - kit_mean) < max(half, kit_half))
-        print(row)
-        if kit:
-            write_row("probe_parity.csv", row)
-    if noted:
-        kits = {quantity: seeds * sum(run[quantity] for run in noted.values()) / len(noted) for quantity in ours}
-        row = common | dict(tasks=len(tasks), seeds=seeds, kit_seeds_timed=len(noted), threads=threads, processor=cpu_model(),
-                            kit_seconds=round(kits["seconds"], 1), seconds=round(ours["seconds"], 1), ratio=round(kits["seconds"] / ours["seconds"], 1),
-                            kit_cpu_seconds=round(kits["cpu_seconds"], 1), cpu_seconds=round(ours["cpu_seconds"], 1),
-                            cpu_ratio=round(kits["cpu_seconds"] / ours["cpu_seconds"], 1))
-        print(row)
-        write_row("probe.csv", row)
+            run_kit(judge, Path(embeddings).resolve(), out, tasks, grid, range(kit_seeds * repeat // repeats, kit_seeds * (repeat + 1) // repeats), venv, noted)
+        for precision in measured:
+            results[precision], took = run_ours(folders, grid, range(seeds), precision)
+            measured[precision].append(took)
+    for precision, tooks in measured.items():
+        ours = {quantity: statistics.median(took[quantity] for took in tooks) for quantity in took}
+        common = dict(date=date.today().isoformat(), embeddings=name or Path(embeddings).name, grid=grid, precision=precision)
+        report(common, results[precision], ours, noted, out, seeds, threads, len(folders))
+    compare_precisions(common, results)
