@@ -321,16 +321,32 @@ def mwmae_report(
     kit_grid: str = "",
     # intervals over runs of pre-training: models called NAME, NAME-1, NAME-2 are runs of NAME
     runs: bool = False,
+    # also intervals over test clips, and a test of the two models corrected for the number of tasks
+    significance: bool = False,
+    # with --significance: clips of one recording; a CSV file (clip, group) or a pattern '^(\d+)-'
+    groups: str = "",
+    correction: str = "holm",  # with --significance: of p for many tasks; holm, bh or none
 ):
     "Tables of scores with intervals: one for each grid, one for all ways of asking; comparisons."
+    from mwmae.audio import InputError
+    from mwmae.clip_report import clip_report_text, clip_reports, write_clip_reports
     from mwmae.report import make_reports, report_text, write_reports
+    if groups and not significance:
+        raise InputError(f"--groups is {groups}, and says which clips are of one recording; "
+                         "expected --significance beside it")
     reports, skipped = make_reports(
         paths, reference or (), compare or (), paper, kit_grid, runs)
+    over_clips, notes = [], []
+    if significance:
+        over_clips, notes = clip_reports(paths, compare or (), groups, correction)
     width = shutil.get_terminal_size((120, 24)).columns
     texts = [report_text(report, width) for report in reports]
+    texts += [clip_report_text(report, width) for report in over_clips]
+    skipped += [note for note in notes if note not in skipped]
     print("\n".join([*texts, *skipped]))
     if out:
         written = write_reports(reports, skipped, out)
+        written += write_clip_reports(over_clips, notes, out) if over_clips else []
         print(f"written to {out}: {', '.join(map(str, written))}")
 
 # %% ../nbs/79_commands.ipynb #e65eac00
