@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,8 @@ def any_timestamps(
 # %% ../nbs/58_doors.ipynb #d4ee7e85
 def _about(encode):
     "What an encoder is, as a text: the text of a function, the class of a module."
+    if isinstance(encode, partial):
+        return f"{_about(encode.func)}\n{encode.args} {encode.keywords}"
     kind = encode if inspect.isroutine(encode) else type(encode)
     text = f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(encode, nn.Module):
@@ -235,6 +238,13 @@ AUDIO_FAMILIES: dict[str, AudioFamily] = {  # `model_type` of a config -> how it
     "whisper": AudioFamily(_even_steps, lambda whisper: whisper.n_samples),
 }
 
+# %% ../nbs/58_doors.ipynb #fa3673e2
+def _audio_tower(model):
+    "The part of a model that reads sound."
+    if getattr(model.config, "is_encoder_decoder", False):
+        model = model.get_encoder()
+    return getattr(model, "audio_model", model)
+
 # %% ../nbs/58_doors.ipynb #c0c3674b
 @contextmanager
 def _quiet(transformers):
@@ -254,6 +264,14 @@ def _quiet(transformers):
 _TRAINING_ONLY = "masked_spec_embed"  # the last part of a weight's name
 
 
+def _missing_weights(model, names):
+    "Those of some names of weights that embeddings depend on."
+    known = model.state_dict(keep_vars=True)
+    heard = {id(weight) for weight in _audio_tower(model).state_dict(keep_vars=True).values()}
+    return [name for name in sorted(names) if name.rpartition(".")[2] != _TRAINING_ONLY
+            and (name not in known or id(known[name]) in heard)]
+
+
 def _load_pretrained(name, local_files_only):
     "An audio model of transformers, and its feature extractor."
     transformers = _need_transformers()
@@ -269,20 +287,10 @@ def _load_pretrained(name, local_files_only):
     if not isinstance(getattr(extractor, "sampling_rate", None), int):
         kind = type(extractor).__name__
         raise InputError(f"transformers:{name}: reads no sound (its extractor is {kind})")
-    missing = [key for key in sorted(loaded["missing_keys"])
-               if key.rpartition(".")[2] != _TRAINING_ONLY]
-    if missing or loaded["mismatched_keys"]:
-        lost = shorten_list(missing or [str(key) for key in loaded["mismatched_keys"]])
-        said = f"does not hold all weights of a {type(model).__name__}: it lacks {lost}"
-        raise InputError(f"transformers:{name}: {said}")
+    if missing := _missing_weights(model, loaded["missing_keys"]):
+        said = f"does not hold all weights of a {type(model).__name__}"
+        raise InputError(f"transformers:{name}: {said}: it lacks {shorten_list(missing)}")
     return model.float().eval(), extractor
-
-# %% ../nbs/58_doors.ipynb #fa3673e2
-def _audio_tower(model):
-    "The part of a model that reads sound."
-    if getattr(model.config, "is_encoder_decoder", False):
-        model = model.get_encoder()
-    return getattr(model, "audio_model", model)
 
 # %% ../nbs/58_doors.ipynb #3341a555
 def _chosen_output(found, family, layer, name):

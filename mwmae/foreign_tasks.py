@@ -25,8 +25,8 @@ from .tasks import shorten_list, SPLITS, Task, write_task
 _LABEL_BYTES = 1 << 20  # largest JSON beside a sound
 
 
-def _members(path):
-    "The files in a tar archive: (name without its endings, ending, function that reads it)."
+def _members(path, sounds):
+    "The sounds and labels in a tar archive: (name without its ending, whether labels, bytes)."
     try:
         with tarfile.open(path, "r:") as archive:
             before = -1
@@ -35,13 +35,15 @@ def _members(path):
                     raise tarfile.ReadError("its members overlap")
                 before = member.offset
                 folder, _, base = member.name.rpartition("/")
-                stem, _, ending = base.partition(".")
-                if member.isreg() and stem:
-                    yield f"{folder}/{stem}", ending.lower(), member, archive
+                stem, _, ending = base.lower().partition(".")
+                key, labels = f"{folder}/{base[: len(stem)]}", ending == "json"
+                if labels and member.size > _LABEL_BYTES:
+                    raise tarfile.ReadError(f"{key}.json holds {member.size:,} bytes")
+                if member.isreg() and stem and (labels or f".{ending}" in SOUND_SUFFIXES):
+                    read = labels or sounds
+                    yield key, labels, archive.extractfile(member).read() if read else None
                 archive.members = []  # tarfile would remember every header
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
         said = shown(" ".join(str(error).split()), 200)
         raise InputError(f"{path}: not a whole, uncompressed tar archive ({said})") from None
 
@@ -61,13 +63,11 @@ def _json_value(path, key, text, label):
 def _tar_records(path, label, sounds):
     "The sounds of a webdataset shard: (name, value of the label, bytes or None)."
     known, waiting = {}, {}
-    for key, ending, member, archive in _members(path):
-        if ending == "json":
-            if member.size > _LABEL_BYTES:
-                raise InputError(f"{path}: {key}.json holds {member.size:,} bytes, expected labels")
-            known[key] = _json_value(path, key, archive.extractfile(member).read(), label)
-        elif f".{ending}" in SOUND_SUFFIXES:
-            waiting[key] = archive.extractfile(member).read() if sounds else None
+    for key, labels, data in _members(path, sounds):
+        if labels:
+            known[key] = _json_value(path, key, data, label)
+        else:
+            waiting[key] = data
         if key in known and key in waiting:
             yield key.rpartition("/")[2], known.pop(key), waiting.pop(key)
     if waiting or known:

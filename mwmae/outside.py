@@ -29,24 +29,23 @@ _NAMES = ("file", "path")  # columns that may name the sound
 
 def _matrix(path, column):
     "A column of lists of numbers as an array (rows, d)."
-    values = column.combine_chunks()
-    if hasattr(values, "num_chunks"):  # no rows at all
-        values = values.chunk(0) if values.num_chunks else values
-    flat = np.asarray(values.flatten().to_numpy(zero_copy_only=False))
-    rows = len(values)
-    lengths = {len(row) for row in values} if rows else set()
-    if values.null_count or len(lengths) != 1 or not min(lengths):
+    from pyarrow import compute
+    lengths = {length.as_py() for length in compute.list_value_length(column)}
+    if len(lengths) != 1 or lengths & {None, 0}:
         said = "an embedding is missing or empty, or they differ in length"
         raise InputError(f"{path}: {said}; expected as many numbers in each row")
+    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    flat = np.concatenate(chunks)
     if flat.dtype.kind not in "fiu" or not np.isfinite(flat).all():
         raise InputError(f"{path}: an embedding holds what is no number, expected finite numbers")
-    return flat.reshape(rows, -1).astype(np.float32)
+    return flat.reshape(len(column), -1).astype(np.float32)
 
 # %% ../nbs/59_outside.ipynb #a702c4ec
 def _read_table(path, event):
     "A table of embeddings: names of the sounds, (rows, d), and times in milliseconds or None."
     check_file(path, "a Parquet table of embeddings")
-    parquet = need_pyarrow().parquet
+    pyarrow = need_pyarrow()
+    parquet = pyarrow.parquet
     try:
         columns = parquet.read_schema(path).names
         name = next((name for name in _NAMES if name in columns), "file")
@@ -56,10 +55,12 @@ def _read_table(path, event):
             raise InputError(f"{path}: {said}")
         table = parquet.read_table(path, columns=wanted)
         times = table["time_ms"].to_numpy().astype(np.float64) if event else None
+        if event and not np.isfinite(times).all():
+            raise InputError(f"{path}: a time_ms is no number, expected milliseconds")
         return table[name].to_pylist(), _matrix(path, table["embedding"]), times
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
         said = f"not a table of embeddings that can be read ({shown(str(error), 200)})"
         raise InputError(f"{path}: {said}") from None
 
