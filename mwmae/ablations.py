@@ -27,7 +27,7 @@ from .settings import machine_settings, open_data, PretrainConfig, training_shar
 from .pretrain import pretrain
 from .tasks import Task
 from .task_sets import find_tasks, make_builtin_tasks
-from .encoders import embed_with_options, open_hear_model
+from .encoders import open_hear_model
 from .task_embeddings import embed_task
 from .hear import checked_task, score_embeddings, TaskResult
 from mwmae.compare import (
@@ -207,8 +207,8 @@ def _score_run(
     seeds: int,  # number of seeds of the probe
     out: Path,  # folder of embeddings and results
 ) -> list[TaskResult]:  # one for each task
-    "Embed every task in the paper's way and probe the embeddings; finished files are skipped."
-    model, results = embed_with_options(open_hear_model(str(run)), "final"), []
+    "Embed every task with a run and probe the embeddings; finished files are skipped."
+    model, results = open_hear_model(str(run)), []
     seeds = list(range(seeds))
     for task in tasks:
         embeddings = embed_task(task, model, out / "embeddings" / run.name / task.full_name)

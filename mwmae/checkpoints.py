@@ -26,7 +26,7 @@ from mwmae.files import (
     atomic_folder, delete_folder, load_tensors, read_json, remove_leftovers, save_tensors,
     shown,
 )
-from .models import check_shapes, load_weights, without_whitening, write_model
+from .models import check_shapes, write_model, load_weights
 
 # %% ../nbs/10_checkpoints.ipynb #da8f1ba2
 def _moments(model, optimizer):
@@ -277,7 +277,7 @@ def read_checkpoint(
 ) -> tuple[dict, Snapshot]:  # the state that was saved, and the tensors
     "Read a checkpoint. Raises `InputError` if it is damaged or does not fit."
     state, path = check_checkpoint(path), Path(path)
-    weights = without_whitening(load_tensors(path / "model.safetensors"))  # it is learnt last
+    weights = load_tensors(path / "model.safetensors")
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in weights.items()}, path)
     moments = load_tensors(path / "optimizer.safetensors")

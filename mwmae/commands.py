@@ -93,8 +93,8 @@ def mwmae_embed(
     table: bool = False,  # write one table, embeddings.parquet, in place of a file for each sound
     # write labels in place of embeddings, classes.csv, with a model from mwmae_finetune
     classify: bool = False,
-    # blocks whose outputs are laid side by side, such as 3,6,12 or all; final: the encoder's final
-    # output, as in the paper; default: as the model says it is best read, or else final
+    # blocks whose outputs are laid side by side, such as 3,6,12 or all; default: the encoder's
+    # final output
     layers: str = None,
     # a whole sound is the mean of its steps, their max, or mean+max side by side
     pool: str = "mean",
@@ -172,8 +172,8 @@ def mwmae_export(
     # half precision for mwmae itself; autoencoder, as onnx, but the encoder with the decoder, to
     # fill in hidden patches
     format: str = "onnx",
-    # blocks whose outputs are laid side by side, such as 3,6,12 or all; final: the encoder's final
-    # output, as in the paper; default: as the model says it is best read, or else final
+    # blocks whose outputs are laid side by side, such as 3,6,12 or all; default: the encoder's
+    # final output
     layers: str = None,
     # a whole sound is the mean of its steps, their max, or mean+max side by side
     pool: str = "mean",
@@ -239,7 +239,7 @@ def mwmae_hear(
     # score the ready embeddings in this folder, <model>/<task>, made here or by hear-eval-kit
     embeddings: str = None,
     # encoders of this library: blocks whose outputs are laid side by side, such as 3,6,12 or all;
-    # final: the final output, as in the paper; default: as the model says, or else final
+    # default: the final output
     layers: str = None,
     # encoders of this library: a whole sound is the mean of its steps, their max, or mean+max
     # side by side

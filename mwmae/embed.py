@@ -24,7 +24,6 @@ from mwmae.audio import (
     HOP, InputError, LogMelSpectrogram, SAMPLE_RATE, show_spectrogram, standardise,
 )
 from .model import create_model, Encoder, MAEConfig
-from .training import tokens_after
 from .files import shown
 from .models import load_encoder, PACKAGED
 from .sharing import find_model
@@ -131,10 +130,8 @@ def embedding_input(
 # %% ../nbs/17_embed.ipynb #49263132
 @dataclass
 class EmbedConfig:
-    "How embeddings are made."
-    # blocks to concatenate, from 1; 'final': the encoder's final output, as in the paper; None: as
-    # the encoder's whitening reads them, or if it has none, the final output
-    layers: list[int] | str | None = None
+    "How embeddings are made; the defaults are those of the paper."
+    layers: list[int] | None = None  # blocks to concatenate, from 1; None: the final output
     pool: str = "mean"  # a scene is the 'mean' of its steps, their 'max', or 'mean+max': both
     overlap: float = 0.0  # share of a unit that the next one repeats; such steps are averaged
     precision: str = "fp32"  # fp32, or bf16 for the encoder
@@ -163,25 +160,16 @@ class EmbeddingModel(nn.Module):
         super().__init__()
         shape, blocks = encoder.config, len(encoder.blocks)
         layers = config.layers
-        chosen = isinstance(layers, list)
-        if chosen and not (layers and all(1 <= layer <= blocks for layer in layers)):
+        if layers is not None and not (layers and all(1 <= layer <= blocks for layer in layers)):
             raise InputError(f"layers are {layers}, expected numbers from 1 to {blocks}")
-        if not chosen and layers not in (None, "final"):
-            raise InputError(f"layers are {shown(layers)}, expected a list of numbers or 'final'")
         self.encoder, self.config, self.log_mel = encoder, config, LogMelSpectrogram(shape.mels)
         steps = max(1, round((1 - config.overlap) * shape.grid[0]))
         self.hop = steps * shape.patch_frames  # frames from the start of a unit to the next
         self.sample_rate = SAMPLE_RATE
-        size = shape.grid[1] * shape.encoder_width * (len(layers) if chosen else 1)
-        if self.whitens:
-            size = encoder.whitening.size
+        outputs = 1 if layers is None else len(layers)
+        size = shape.grid[1] * shape.encoder_width * outputs
         self.timestamp_embedding_size = size
         self.scene_embedding_size = 2 * size if config.pool == "mean+max" else size
-
-    @property
-    def whitens(self) -> bool:
-        "Whether steps are read by the encoder's whitening."
-        return self.config.layers is None and self.encoder.whitening is not None
 
     def forward(
         self,
@@ -211,18 +199,21 @@ def encode(
     units: Tensor,  # (u, unit frames, mels) standardised
 ) -> Tensor:  # (u, steps of a unit, timestamp_embedding_size) float32
     "Embed units, all in one pass."
-    encoder, layers = self.encoder, self.config.layers
-    levels = layers if isinstance(layers, list) else []
-    if self.whitens:
-        levels = encoder.whitening.levels
+    caught, encoder, layers = {}, self.encoder, self.config.layers or []
+    hooks = []
+    for layer in set(layers):
+        catch = lambda block, inputs, output, layer=layer: caught.update({layer: output})
+        hooks.append(encoder.blocks[layer - 1].register_forward_hook(catch))
     half = self.config.precision == "bf16"
-    autocast = torch.autocast(units.device.type, torch.bfloat16, enabled=half)
-    with tokens_after(encoder, levels) as caught, autocast:
-        final = encoder.features(units)  # (u, steps, size)
-    steps = {level: encoder.by_step(caught[level]) for level in levels}  # (u, steps, size) each
-    if self.whitens:
-        return encoder.whitening(steps)
-    return torch.cat([steps[level] for level in levels] or [final], dim=-1).float()
+    try:
+        with torch.autocast(units.device.type, torch.bfloat16, enabled=half):
+            features = encoder.features(units)  # (u, steps, size)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if layers:
+        features = torch.cat([encoder.by_step(caught[layer]) for layer in layers], dim=-1)
+    return features.float()
 
 # %% ../nbs/17_embed.ipynb #8fe6394c
 @patch
@@ -398,19 +389,17 @@ def show_embedding(
 
 # %% ../nbs/17_embed.ipynb #2b3b58da
 def choose_layers(
-    text: str | None,  # such as '3,6,12', 'all' or 'final'
+    text: str | None,  # such as '3,6,12' or 'all'
     blocks: int,  # blocks of the encoder
-) -> list[int] | str | None:  # `layers` of `EmbedConfig`
+) -> list[int] | None:  # numbers of blocks; None: the final output
     "Read a list of layers. Raises `InputError` if it is none."
     if not text:
         return None
-    if text == "final":
-        return text
     if text == "all":
         return list(range(1, blocks + 1))
     if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
         raise InputError(f"layers are {shown(text)}, "
-                         "expected numbers with commas between, such as 3,6,12, all or final")
+                         "expected numbers with commas between, such as 3,6,12, or all")
     return [int(number) for number in text.split(",")]
 
 # %% ../nbs/17_embed.ipynb #cfc477a5

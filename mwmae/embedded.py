@@ -9,10 +9,14 @@ __all__ = ['EmbeddedSplit', 'read_embedded']
 import io
 import pickle
 import pickletools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .audio import InputError
 from .files import check_file, read_json, shown
@@ -195,3 +199,44 @@ def read_embedded(
     for split, files in row_order(truth).items():
         splits[split] = _read_split(folder, task, split, files, truth[split])
     return task, splits
+
+# %% ../nbs/29_embedded.ipynb #e22b804c
+class StoredRows:
+    "The embeddings of one or several splits, read from the disk part by part."
+
+    def __init__(
+        self,
+        arrays: list[np.ndarray],  # (rows, d) of each split, mapped from the disk
+        device: str | torch.device = "cpu",  # where parts are put
+        dtype: torch.dtype = torch.float32,  # type that parts are rounded to
+        centre: Tensor | None = None,  # (d,) subtracted before rounding
+    ):
+        self.arrays, self.device, self.dtype = arrays, torch.device(device), dtype
+        self.centre = centre
+        *self.starts, rows = accumulate(map(len, arrays), initial=0)  # row where each begins
+        self.shape = rows, arrays[0].shape[1]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(
+        self,
+        rows: slice,  # consecutive ones
+    ) -> Tensor:  # (n, d) on the device
+        "Read some rows."
+        start, stop, _ = rows.indices(len(self))
+        parts = []
+        for first, array in zip(self.starts, self.arrays):
+            parts.append(array[max(0, start - first) : max(0, stop - first)])
+        x = torch.from_numpy(np.concatenate(parts))
+        if self.centre is not None:
+            x -= self.centre
+        return x.to(self.device, self.dtype)
+
+    def split(
+        self,
+        size: int,  # rows of a part
+    ) -> Iterator[Tensor]:  # (size, d) each, the last perhaps shorter
+        "Read all rows, one part after the other."
+        for start in range(0, len(self), size):
+            yield self[start : start + size]

@@ -330,7 +330,7 @@ def embed_with_options(
     options = {"pool": pool, "overlap": overlap}
     EmbedConfig(**options)  # a wrong setting is an error also for a model that has no use for it
     chosen = choose_layers(layers, 1)
-    if isinstance(chosen, list) and min(chosen) < 1:
+    if chosen and min(chosen) < 1:
         raise InputError(f"layers are {shown(chosen)}, expected numbers from 1 on")
     if not isinstance(model.module, EmbeddingModel):
         return model

@@ -233,7 +233,6 @@ class Encoder(nn.Module):
             self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.blocks = _new_blocks(config, "encoder", config.encoder_heads)
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.whitening = None  # how a trained encoder is read; see `learn_whitening`
 
     def forward(
         self,

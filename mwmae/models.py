@@ -6,7 +6,6 @@
 __all__ = ['packaged_folder', 'save_model', 'load_mae', 'load_encoder', 'stretch_positions', 'begin_with']
 
 # %% ../nbs/09_models.ipynb #7bac8ddc
-import re
 from collections.abc import Iterable
 from inspect import getfile
 from pathlib import Path
@@ -17,7 +16,6 @@ import torch.nn.functional as F
 from .audio import InputError
 from .attention import head_width
 from .model import Encoder, MAEConfig, MaskedAutoencoder
-from .training import Whitening
 from mwmae.files import (
     atomic_folder, load_config, load_tensors, save_config, save_tensors, tensor_shapes,
 )
@@ -150,35 +148,6 @@ def _read_weights(
     check_large(config, parts, {name: shape for name, (_, shape) in header.items()}, folder)
     return config, load_tensors(folder / "model.safetensors")
 
-# %% ../nbs/09_models.ipynb #e8f10fc2
-WHITENING = "encoder.whitening."  # beginning of the names of its tensors
-
-
-def empty_whitening(
-    config: MAEConfig,  # shape of the model
-    tensors: dict,  # tensor by name
-    source: str | Path,  # where they come from, for the message
-) -> Whitening | None:  # of the shapes that are there; None if there are none
-    "Room for the whitening of a model. Raises `InputError` for a level that it does not have."
-    shapes, size = {}, config.grid[1] * config.encoder_width
-    for name, tensor in tensors.items():
-        if not name.startswith(f"{WHITENING}directions_"):
-            continue
-        level, shape = name.rpartition("_")[2], tuple(tensor.shape)
-        known = re.fullmatch("[0-9]{1,4}", level) and int(level) <= config.encoder_depth
-        if not known or len(shape) != 2 or shape[0] != size or not 1 <= shape[1] <= size:
-            raise InputError(f"{source}: {name} has shape {shape}, expected ({size}, k) with k "
-                             f"from 1 to {size}, for a block from 0 to {config.encoder_depth}")
-        shapes[int(level)] = shape
-    return Whitening(shapes) if shapes else None
-
-
-def without_whitening(
-    tensors: dict,  # tensor by name
-) -> dict:  # the weights that are trained
-    "The tensors of a model without those that were learnt after training."
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(WHITENING)}
-
 # %% ../nbs/09_models.ipynb #3373280b
 def load_mae(
     folder: str | Path,  # a model folder, a checkpoint of a run, or 'packaged'
@@ -198,7 +167,6 @@ def load_mae(
             f"{folder}: holds an encoder without a decoder, expected both; load_encoder reads it")
     config, tensors = _read_weights(folder, PARTS)
     model = MaskedAutoencoder(config)
-    model.encoder.whitening = empty_whitening(config, tensors, folder)
     load_weights(model, tensors, folder)
     return model.eval()
 
@@ -248,7 +216,6 @@ def load_encoder(
     for name, tensor in tensors.items():
         if name.startswith("encoder."):
             own[name.removeprefix("encoder.")] = tensor
-    encoder.whitening = empty_whitening(config, tensors, folder)
     load_weights(encoder, own, folder)
     return encoder.eval()
 
@@ -291,7 +258,6 @@ def begin_with(
     Raises `InputError` if its encoder is of another shape.
     """
     old, tensors = _read_weights(folder, ("encoder",))
-    tensors = without_whitening(tensors)
     check_encoder(old, model.config, folder)
     own = model.state_dict()
     if (table := tensors.get("decoder.positions")) is not None:

@@ -24,12 +24,12 @@ from fastcore.basics import patch
 from torch import Tensor
 
 from .audio import InputError
-from .model import Encoder, MaskedAutoencoder
+from .model import MaskedAutoencoder
 from mwmae.training import (
-    add_gradients, band_mean_loss, epoch_order, held_out_loss, learn_whitening, learning_rate,
-    make_optimizer, move_weights, steps_per_epoch,
+    add_gradients, band_mean_loss, held_out_loss, learning_rate, make_optimizer, move_weights,
+    steps_per_epoch,
 )
-from .models import begin_with, WHITENING
+from .models import begin_with
 from mwmae.checkpoints import (
     all_finite, CheckpointWriter, is_sharded, read_checkpoint, share_checkpoint, share_weights,
     snapshot, whole_model,
@@ -128,7 +128,6 @@ class Run:
         self.stopping = self.saving = False  # what a process has asked for
         self.consistent = True  # weights and step agree
         self.saved, self.saved_at = None, time.monotonic()  # step and time of the last checkpoint
-        self.whitening = {}  # tensors that are learnt after the last step, by name
         self.probe = None
         if config.probe:
             self.state["probe_sounds"] = main_first(self.open_probe)
@@ -385,11 +384,9 @@ def save(
         raise_once(InputError(
             f"{self.folder}: weights are not finite after step {self.state['step']:,}, so they "
             f"were not saved; the checkpoint before is kept; a smaller --base_lr may help"))
-    last, gathered = self.state["step"] == self.steps, whole_model(self.module)
-    if last:
-        main_first(lambda: self.whiten(gathered.encoder))
     self.write()
     self.saved, self.saved_at, self.saving = self.state["step"], time.monotonic(), False
+    last, gathered = self.state["step"] == self.steps, whole_model(self.module)
     record.draw(gathered, held_out[0], self.stopping or last)
 
 # %% ../nbs/23_run.ipynb #2c914887
@@ -397,28 +394,8 @@ def save(
 def write(self: Run):
     "Copy model and optimiser, and write the copy to the disk while training goes on."
     copy = snapshot(self.module, self.optimizer)  # None in all but the main process
-    if copy:
-        copy.weights |= self.whitening
     folder, keep = self.folder / "checkpoints", self.config.keep
     self.writer.write(folder, copy, self.state, keep)
-
-# %% ../nbs/23_run.ipynb #440b8fa6
-_WHITENED_CLIPS = 1024  # at most; a crop of 2 s has 50 steps
-
-
-@patch
-def whiten(
-    self: Run,
-    encoder: Encoder,  # the whole encoder
-):
-    "Learn a whitening from training crops; the main process alone."
-    order = epoch_order(self.config.seed, 0, len(self.examples))[:_WHITENED_CLIPS]
-    parts = [order[a : a + 32] for a in range(0, len(order), 32)]
-    crops = (self.examples.gather([(0, int(clip)) for clip in part]) for part in parts)
-    device = next(encoder.parameters()).device
-    with self.accelerator.autocast():
-        learnt = learn_whitening(encoder, (to_device(c, device)["spectrogram"] for c in crops))
-    self.whitening = {f"{WHITENING}{name}": t for name, t in learnt.state_dict().items()}
 
 # %% ../nbs/23_run.ipynb #f77ab18c
 @patch
