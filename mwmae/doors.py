@@ -14,15 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from torch import nn, Tensor
 
 from .audio import InputError
 from .encoders import _folder_name, HearModel, WrongModel
 from .files import plain_name, shown
 from .tasks import shorten_list
+from .workers import one_line
 
 # %% ../nbs/58_doors.ipynb #ab05d1fb
 def _as_tensor(name, found):
@@ -235,12 +238,27 @@ AUDIO_FAMILIES: dict[str, AudioFamily] = {  # `model_type` of a config -> how it
     "audio-spectrogram-transformer": AudioFamily(
         _patch_steps, lambda ast: round(ast.max_length * _FRAME * ast.sampling_rate)),
     "clap": AudioFamily(_no_steps, lambda clap: clap.nb_max_samples, "pooler_output"),
+    "dac": AudioFamily(_even_steps),
+    "encodec": AudioFamily(_even_steps),
     "whisper": AudioFamily(_even_steps, lambda whisper: whisper.n_samples),
 }
 
 # %% ../nbs/58_doors.ipynb #fa3673e2
+class _CodecEncoder(nn.Module):
+    "The encoder of a codec, (n, channels, samples) -> (n, t, d), as the other models return it."
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_values, **rest):
+        return SimpleNamespace(last_hidden_state=self.encoder(input_values).transpose(1, 2))
+
+
 def _audio_tower(model):
     "The part of a model that reads sound."
+    if model.config.model_type in ("dac", "encodec"):
+        return _CodecEncoder(model.encoder)
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
     return getattr(model, "audio_model", model)
@@ -271,22 +289,51 @@ def _missing_weights(model, names):
     return [name for name in sorted(names) if name.rpartition(".")[2] != _TRAINING_ONLY
             and (name not in known or id(known[name]) in heard)]
 
+# %% ../nbs/58_doors.ipynb #1b5639d5
+def _load_config(transformers, name, safe):
+    "The settings of a model. Raises `InputError` if there is no model of that name."
+    if not Path(name).exists():
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            said = "there is no such folder, and a name on the hub reads owner/name"
+            raise InputError(f"transformers:{name}: {said}") from None
+    try:
+        return transformers.AutoConfig.from_pretrained(name, **safe)
+    except Exception as error:  # files of others may be wrong in any way
+        said = f"cannot be opened ({one_line(str(error), 200)})"
+        if not Path(name).exists() and isinstance(error, OSError):
+            reason = type(error.__cause__ or error).__name__
+            said = f"there is no such folder, and the hub did not give it ({reason})"
+        raise InputError(f"transformers:{name}: {said}") from None
 
+
+def _load_extractor(transformers, name, config, safe):
+    "The feature extractor of a model. Raises `InputError` if it reads no sound."
+    try:
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(name, **safe)
+    except Exception:  # the reasons that it gives fill a page and do not say this one
+        extractor = None
+    if not isinstance(getattr(extractor, "sampling_rate", None), int):
+        kind = f"its type is {config.model_type}"
+        said = f"takes no sound: it has no feature extractor of sounds that can be read, {kind}"
+        raise InputError(f"transformers:{name}: {said}")
+    return extractor
+
+# %% ../nbs/58_doors.ipynb #4286be1d
 def _load_pretrained(name, local_files_only):
     "An audio model of transformers, and its feature extractor."
     transformers = _need_transformers()
     safe = {"trust_remote_code": False, "local_files_only": local_files_only}
-    try:
-        with _quiet(transformers):
-            extractor = transformers.AutoFeatureExtractor.from_pretrained(name, **safe)
+    with _quiet(transformers):
+        config = _load_config(transformers, name, safe)
+        extractor = _load_extractor(transformers, name, config, safe)
+        try:
             model, loaded = transformers.AutoModel.from_pretrained(
                 name, use_safetensors=True, output_loading_info=True, **safe)
-    except Exception as error:  # files of others may be wrong in any way
-        said = shown(" ".join(str(error).split()), 200).strip("'\"")
-        raise InputError(f"transformers:{name}: cannot be opened ({said})") from None
-    if not isinstance(getattr(extractor, "sampling_rate", None), int):
-        kind = type(extractor).__name__
-        raise InputError(f"transformers:{name}: reads no sound (its extractor is {kind})")
+        except Exception as error:  # files of others may be wrong in any way
+            said = f"cannot be opened ({one_line(str(error), 200)})"
+            raise InputError(f"transformers:{name}: {said}") from None
     if missing := _missing_weights(model, loaded["missing_keys"]):
         said = f"does not hold all weights of a {type(model).__name__}"
         raise InputError(f"transformers:{name}: {said}: it lacks {shorten_list(missing)}")
@@ -404,9 +451,12 @@ def open_transformers(
 ) -> HearModel:  # the model, on the CPU
     "Open an audio model of transformers. Raises `InputError` if that is impossible."
     source, layer = name, None
-    match = re.fullmatch(r"(.+)@(\d{1,4})", name)
-    if match and not Path(name).exists():
-        source, layer = match[1], int(match[2])
+    if "@" in name and not Path(name).exists():
+        source, _, number = name.rpartition("@")
+        if not re.fullmatch(r"\d{1,4}", number):
+            said = f"layer is {shown(number)}, expected a number from 0 on"
+            raise InputError(f"transformers:{source}: {said}")
+        layer = int(number)
     if not source:
         raise InputError("transformers: names no model, expected transformers:NAME")
     model, extractor = _load_pretrained(source, local_files_only)
