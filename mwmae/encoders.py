@@ -241,7 +241,7 @@ def _folder_name(name):
 
 # %% ../nbs/27_encoders.ipynb #36ec0a6a
 OPENERS: dict[str, Callable | str] = {  # word -> function (rest of the name) -> `HearModel`
-    "transformers": "mwmae.doors:open_transformers",
+    "transformers": "mwmae.transformers_models:open_transformers",
 }
 
 # %% ../nbs/27_encoders.ipynb #a5c80c81
