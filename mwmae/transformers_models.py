@@ -138,6 +138,13 @@ def _missing_weights(model, names):
             and (name not in known or id(known[name]) in heard)]
 
 # %% ../nbs/80_transformers.ipynb #bf05774f
+def _failure(error):
+    "Why a model cannot be opened."
+    if "trust_remote_code" in str(error):
+        return "needs code that comes with it, and such code is never run"
+    return f"cannot be opened ({one_line(str(error), 200)})"
+
+
 def _load_config(transformers, name, safe):
     "The settings of a model. Raises `InputError` if there is no model of that name."
     if not Path(name).exists():
@@ -149,7 +156,7 @@ def _load_config(transformers, name, safe):
     try:
         return transformers.AutoConfig.from_pretrained(name, **safe)
     except Exception as error:  # files of others may be wrong in any way
-        said = f"cannot be opened ({one_line(str(error), 200)})"
+        said = _failure(error)
         if not Path(name).exists() and isinstance(error, OSError):
             reason = type(error.__cause__ or error).__name__
             said = f"there is no such folder, and the hub did not give it ({reason})"
@@ -180,8 +187,7 @@ def _load_pretrained(name, local_files_only):
             model, loaded = transformers.AutoModel.from_pretrained(
                 name, use_safetensors=True, output_loading_info=True, **safe)
         except Exception as error:  # files of others may be wrong in any way
-            said = f"cannot be opened ({one_line(str(error), 200)})"
-            raise InputError(f"transformers:{name}: {said}") from None
+            raise InputError(f"transformers:{name}: {_failure(error)}") from None
     if missing := _missing_weights(model, loaded["missing_keys"]):
         said = f"does not hold all weights of a {type(model).__name__}"
         raise InputError(f"transformers:{name}: {said}: it lacks {shorten_list(missing)}")
