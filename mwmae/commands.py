@@ -231,8 +231,9 @@ def mwmae_hear(
     tasks_dir: Param(
         "folder of HEAR tasks (folders or .tar.gz); default: four small built-in tasks",
         str, opt=False, nargs="?") = None,
-    # model or run folder, name on the hub, packaged, HEAR module, random or logmel; several with
-    # commas; default: newest run (without any, packaged) and both baselines
+    # model or run folder, name on the hub, packaged, HEAR module, random, logmel, or
+    # transformers:NAME@LAYER (folder or name on the hub); several with commas; default: newest run
+    # (without any, packaged) and both baselines
     model: str = None,
     grid: str = "paper",  # grid of the probe: paper, kit, or a JSON file with a list of points
     # ways of asking the embeddings, separated by commas: probe, knn, linear, fewshot (or fewshot-1,

@@ -95,6 +95,7 @@ ALLOWED = {
     "importlib.import_module": {
         "_import_hear_module": "a HEAR module is code that the user names",
         "__getattr__": "the front door: modules of a fixed table of our own",
+        "_open_registered": "doors: modules of a fixed table of our own, and what the user's code adds to it",
     },
     "exec": {"_run_code": "--code is code that the user names"},
     "compile": {"_run_code": "as exec"},
@@ -298,6 +299,19 @@ class Case:
             (folder / "hostile" / f"{split}.target-labels.pkl").write_bytes(self.pickle)
         (folder / "hostile" / ".done.embeddings").touch()
         return folder
+
+
+def hear_transformers(case, changes):
+    "Arguments that score a folder of transformers: its weights are a pickle, its config has these changes."
+    folder = case.data / "hub"
+    folder.mkdir()
+    case.traps(folder)
+    reader = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
+    parts = {"config.json": {"model_type": "hubert", **changes}, "preprocessor_config.json": {**reader, **changes}}
+    for name, content in parts.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    tasks = case.task(case.data / "t" / "t-v1-full").parent
+    return [tasks, "--model", f"transformers:{folder}", "--seeds", "1", "--out", case.out, "--device", "cpu"]
 
 
 def made_run(case):
@@ -568,6 +582,17 @@ COMMANDS = {  # for each case the command, and its arguments made of a Case
             c.out,
         ],
     ),
+    "a model of transformers that brings code": (
+        mwmae_hear,
+        lambda c: hear_transformers(c, {"auto_map": {"AutoConfig": "modeling.C", "AutoModel": "modeling.M"}}),
+    ),
+    "a model of transformers of a type of its own": (
+        mwmae_hear,
+        lambda c: hear_transformers(
+            c, {"model_type": "own", "auto_map": {"AutoConfig": "modeling.C", "AutoModel": "modeling.M"}}
+        ),
+    ),
+    "a model of transformers that is a pickle": (mwmae_hear, lambda c: hear_transformers(c, {})),
     "labels that are a pickle": (
         mwmae_hear,
         lambda c: ["--embeddings", c.embeddings(c.data / "model"), "--seeds", "1", "--out", c.out, "--device", "cpu"],
