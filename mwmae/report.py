@@ -121,7 +121,7 @@ def _with_overall(rows, summary, models, runs):
     own = summary[summary.model.isin(rows.model)]
     if len(own) and not common_tasks(summary):
         summary = own  # the paper's rows share no task with them
-    tasks = common_tasks(summary)
+    tasks = common_tasks(summary[summary.model.isin(models or summary.model)])
     means = summary.pivot(index="model", columns="task", values="mean")
     try:
         reference = _reference(means.loc[summary.model.unique()], models, tasks)
@@ -130,12 +130,13 @@ def _with_overall(rows, summary, models, runs):
     over = "runs" if runs else "seeds"
     notes = [f"s(m): {reference}. Its interval is over {over}, with the reference held fixed."]
     if left_out := [task for task in means.columns if task not in tasks]:
-        notes.append(f"Not part of s(m), since not all models have them: {_listed(left_out)}.")
+        whose = "not all models of the reference" if models else "not all models"
+        notes.append(f"Not part of s(m), since {whose} have them: {_listed(left_out)}.")
     seeds = overall_rows(rows, reference) if len(rows) else rows
     overall = summarise(seeds)
     if no_seed := [model for model in rows.model.unique() if model not in set(overall.model)]:
         notes.append(f"s(m) is missing for {_listed(no_seed)}: no seed was run on all tasks.")
-    known = overall_score(means, reference)
+    known = overall_score(means, reference).dropna()
     printed = known[~known.index.isin(rows.model)].reset_index(name="mean")  # of the paper
     printed = printed.assign(grid="paper", task=OVERALL, score=OVERALL, seeds=10)
     return seeds, pd.concat([overall, printed]), notes
