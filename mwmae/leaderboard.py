@@ -11,6 +11,7 @@ import hashlib
 import html
 import json
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,13 +231,13 @@ def _about_models(cards):
 # %% ../nbs/68_leaderboard.ipynb #c172907d
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-        **{sign: rf"\{sign}" for sign in "{}$&%#_"}, **{sign: f"{{{sign}}}" for sign in "[]*\"`'-"}}
+        **{sign: rf"\{sign}" for sign in "{}$&%#_"}, **{sign: f"{{{sign}}}" for sign in "[]*"}}
 _TEX_NAMES = {OVERALL: "$s(m)$"}
 
 
 def _tex(text):
     "Text for LaTeX, which prints it as it is."
-    return str(text).translate(str.maketrans(_TEX))
+    return re.sub("-(?=-)", "-{}", str(text).translate(str.maketrans(_TEX)))  # no dashes
 
 # %% ../nbs/68_leaderboard.ipynb #fb1418cc
 def _tex_cell(text, best):
@@ -285,7 +286,7 @@ _STYLE = """
   --link: #0059a8; }
 @media (prefers-color-scheme: dark) { :root { --line: #3b424b; --soft: #20262d; --back: #14181d;
   --text: #e6e9ed; --link: #7db8f5; } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 100rem; padding: 0 1rem;
   background: var(--back); color: var(--text); }
 a { color: var(--link); }
 .scroll { overflow-x: auto; margin: 1rem 0; }
@@ -296,9 +297,11 @@ th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(
 thead th { background: var(--soft); vertical-align: bottom; }
 tbody tr:hover > * { background: var(--soft); }
 th:first-child, .text { text-align: left; }
-tbody th, .text { max-width: 22rem; white-space: normal; overflow-wrap: anywhere; }
-tbody th, thead th:first-child { position: sticky; left: 0; background: var(--back); }
-tbody th { min-width: 9rem; font-weight: 500; }
+tbody th, td.text { min-width: 7rem; white-space: normal; overflow-wrap: anywhere; }
+tbody th { min-width: 13rem; font-weight: 500; position: sticky; left: 0; background: var(--back); }
+thead th:first-child { position: sticky; left: 0; }
+li { overflow-wrap: anywhere; max-width: 70rem; }
+@media (max-width: 40rem) { tbody th { min-width: 8rem; } }
 button { all: unset; cursor: pointer; font-weight: 600; }
 button:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 button::after { content: " \\2195"; opacity: .45; }
@@ -324,7 +327,7 @@ for (const table of document.querySelectorAll("table")) {
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const compare = (a, b) => {
         if (a === "" || b === "") return (a === "") - (b === "");  // no result comes last
-        return (isText ? a.localeCompare(b) : a - b) * (up ? 1 : -1);
+        return (isText ? a.localeCompare(b, "en", { numeric: true }) : a - b) * (up ? 1 : -1);
       };
       body.append(...[...body.rows].sort((a, b) => compare(value(a), value(b))));
     });
@@ -416,6 +419,10 @@ def write_leaderboard(
     "Write leaderboard.html, leaderboard.csv and leaderboard.tex."
     about = _about_models(cards)
     tables = pd.concat([_csv_rows(report, about) for report in reports])
+    tasks = pd.Series(pd.concat([report.summary.task for report in reports]).unique())
+    names = [_sheet_text(task) for task in tasks.sort_values(key=task_order)]
+    numbers = [column for name in names for column in (name, f"{name} ±")]
+    tables = tables[[name for name in tables if name not in numbers] + numbers]
     texts = {"leaderboard.html": leaderboard_page(reports, cards, title),
              "leaderboard.csv": tables.to_csv(index=False),
              "leaderboard.tex": "\n".join(map(latex_table, reports))}
