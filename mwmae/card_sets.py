@@ -18,10 +18,11 @@ from .files import shown
 from .sources import walk_files
 from .workers import one_line
 from .task_sets import known_task
+from .probe import GRIDS
 from .hear import TaskResult
 from .compare import score_rows
 from .report import grid_report, GridReport
-from .cards import load_card, ResultCard
+from .cards import load_card, probe_hash, ResultCard
 
 # %% ../nbs/68_card_sets.ipynb #b5a84fcb
 def _column(task):
@@ -37,18 +38,24 @@ _AGREE = {  # what must be the same -> (among which cards, how a sentence calls 
 }
 
 # %% ../nbs/68_card_sets.ipynb #a9a64aa2
+def _expected(name, group, cards, own):
+    "What counts in each group, and whose it is: the first with most votes, unless it is settled."
+    votes, found = Counter((group(card), getattr(card, name)) for card in cards), {}
+    for (place, value), _ in votes.most_common():
+        found.setdefault(place, (value, "most other cards"))
+    if name == "probe_hash":
+        found |= {grid: (probe_hash(grid), "this library") for grid in GRIDS}
+    return found | {group(card): (getattr(card, name), "the cards it is held against")
+                    for card in own}
+
+
 def _keep_agreeing(cards, own, refused):
     "Keep the cards, by path, that agree with `own` cards, or else with most."
     for name, (group, says) in _AGREE.items():
-        votes = Counter((group(card), getattr(card, name)) for card in cards.values())
-        expected = {}
-        for (place, value), _ in reversed(votes.most_common()):  # ties go to the first
-            expected[place] = value
-        expected |= {group(card): getattr(card, name) for card in own}
+        expected = _expected(name, group, cards.values(), own)
         for path, card in list(cards.items()):
-            found, right = getattr(card, name), expected[group(card)]
+            found, (right, whose) = getattr(card, name), expected[group(card)]
             if found != right:
-                whose = "the cards it is held against" if own else "most other cards"
                 refused.append(f"{path}: {says.format(group(card))}: {name} is {found}, "
                                f"expected {right} as in {whose}")
                 del cards[path]

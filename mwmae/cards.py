@@ -27,7 +27,8 @@ from .tasks import read_split, read_task
 from .task_embeddings import embeddings_key
 from .scores import EVENT_SCORES, PERFECT, SCORES
 from .probe import check_label, read_grid
-from .compare import collect_results, OVERALL, PRINTED
+from .hear import load_result
+from .compare import OVERALL, PRINTED
 
 # %% ../nbs/67_cards.ipynb #af36f6ae
 @dataclass
@@ -329,12 +330,12 @@ def _result_files(folder):
         if not name.endswith(".json") or path.name == "test.predicted-scores.json":
             continue
         try:
-            results, problems = collect_results([path])
-        except InputError as error:
+            result = load_result(path)
+        except (InputError, OSError) as error:
             yield None, None, str(error)
             continue
         written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-        yield results[0], written.date().isoformat(), None
+        yield result, written.date().isoformat(), None
 
 # %% ../nbs/67_cards.ipynb #8af5a33e
 def make_cards(
