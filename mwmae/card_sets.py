@@ -148,7 +148,7 @@ def read_cards(
     refused, problems = [], []
     cards, own = _load_cards(paths, refused), list(_load_cards(against, problems).values())
     if problems:
-        raise InputError(f"against: {problems[0]}")
+        raise InputError(one_line(f"against: {problems[0]}"))
     for path, card in list(cards.items()):
         if probe is not None and card.probe != probe:
             refused.append(f"{path}: probe is {card.probe}, expected {probe}: "
@@ -158,7 +158,8 @@ def read_cards(
     refused = [one_line(sentence) for sentence in refused]
     if not cards:
         reason = refused[0] if refused else "expected JSON files of make_cards"
-        raise InputError(f"no card in {', '.join(map(str, paths))} can be used; {reason}")
+        places = ", ".join(map(str, paths))
+        raise InputError(one_line(f"no card in {places} can be used; {reason}"))
     return Cards(cards, refused)
 
 # %% ../nbs/68_card_sets.ipynb #d94780a0

@@ -180,6 +180,8 @@ def _check_values(card):
     for name in ("authors", "link", "licence"):
         if not getattr(card, name).isprintable():
             raise InputError(f"{name} is {shown(getattr(card, name))}, expected printable text")
+    if card.way not in ("probe", card.probe):
+        raise InputError(f"way is {card.way}, expected probe or what probe says, {card.probe}")
     if card.way == "probe" and len(card.seeds) < 2:
         raise InputError(f"seeds is {card.seeds}, expected at least 2, for an interval")
     if len(card.test) != len(card.seeds):
