@@ -8,6 +8,7 @@ __all__ = ['ASKED', 'ResultCard', 'probe_hash', 'task_hash', 'make_card', 'load_
 # %% ../nbs/67_cards.ipynb #349fdc3c
 import hashlib
 import json
+import math
 import platform
 import re
 from dataclasses import asdict, dataclass, field
@@ -104,6 +105,8 @@ def _is_type(value, names):
             continue
         if name == "integer" and isinstance(value, float) and not value.is_integer():
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            continue  # Python reads NaN and Infinity, which are no numbers of JSON
         if isinstance(value, _TYPES[name]):
             return True
     return False
