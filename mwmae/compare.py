@@ -40,8 +40,10 @@ def paper_table(
 # %% ../nbs/34_compare.ipynb #0cc70e53
 PAPER_TASKS = [known.abbreviation for known in KNOWN_TASKS if known.paper]
 
-
-def _short_name(task):
+# %% ../nbs/34_compare.ipynb #7d09330b
+def short_name(
+    task: str,  # name of a task's folder
+) -> str:
     "What tables call a task; one that is not of HEAR keeps its folder's name."
     known = known_task(task)
     return known.abbreviation if known else task
@@ -83,7 +85,7 @@ def score_rows(
     rows = []
     for r in results:
         for seed, value in zip(r.seeds, r.test):
-            rows.append((r.model, r.grid, _short_name(r.task), r.score, seed, 100 * value))
+            rows.append((r.model, r.grid, short_name(r.task), r.score, seed, 100 * value))
     rows = pd.DataFrame(rows, columns=_COLUMNS).drop_duplicates()
     _refuse_contradictions(rows)
     return rows.sort_values("task", key=task_order, kind="stable").reset_index(drop=True)

@@ -36,7 +36,8 @@ from .task_embeddings import embed_task, embeddings_key
 from .embedded import EmbeddedSplit, read_embedded
 from .scores import EVENT_SCORES, SCORES
 from mwmae.probe import (
-    check_label, list_folds, ProbeConfig, read_grid, run_key, task_points, Trained, tried_points,
+    check_label, Fold, list_folds, ProbeConfig, read_grid, run_key, task_points, Trained,
+    tried_points,
 )
 from .probes import fold_rows, train_runs
 
@@ -69,10 +70,10 @@ def best_of_folds(
 # %% ../nbs/33_hear.ipynb #a7a004e0
 @dataclass
 class TaskResult:
-    "The scores of one model on one task with one grid."
+    "The scores of one model on one task with one grid, or by another way of asking."
     model: str  # name of the model
     task: str  # name of the task's folder
-    grid: str  # name of the grid
+    grid: str  # name of the grid; of another way than the probe: its name
     score: str  # name of the primary score
     seeds: list[int]  # seed of each run
     test: list[float]  # primary test score of each seed, mean over folds, as a fraction
@@ -81,9 +82,12 @@ class TaskResult:
     chosen: list[dict]  # chosen grid point of each seed
     seconds: float  # how long the probes took
     made_from: str = ""  # digest of embeddings and grid points; empty if they are not known
+    way: str = "probe"  # how the embeddings were asked: 'probe', or a name in `mwmae.asking.WAYS`
 
 # %% ../nbs/33_hear.ipynb #1580e361
-def _check_scores(task):
+def check_scores(
+    task: Task,  # the task
+):
     "Raise `InputError` if a score of the task is unknown, or does not exist for its kind."
     known = EVENT_SCORES if task.embedding_type == "event" else SCORES
     for name in task.scores:
@@ -94,7 +98,11 @@ def _check_scores(task):
         raise InputError(f"{task.name}: the metadata names no score (evaluation is empty)")
 
 
-def _check_splits(task, folds, splits):
+def check_splits(
+    task: Task,  # the task
+    folds: list[Fold],  # its folds, see `list_folds`
+    splits: dict[str, EmbeddedSplit],  # its embedded splits
+):
     "Raise `InputError` if a split has no embeddings."
     needed = {name for fold in folds for name in (*fold.train, fold.valid, fold.test)}
     if missing := sorted(needed - splits.keys()):
@@ -113,8 +121,8 @@ def evaluate(
     "Score embeddings on one task with many seeds. Raises `InputError` if the task does not fit."
     start, seeds, folds = time.perf_counter(), list(seeds), list_folds(task)
     name, points = read_grid(grid)
-    _check_scores(task)
-    _check_splits(task, folds, splits)
+    check_scores(task)
+    check_splits(task, folds, splits)
     points = task_points(points, task)
     tried = [(seed, point) for seed in seeds for point in tried_points(points, seed)]
     total, label = len(tried) + len(seeds) * (len(folds) - 1), f"{model} {task.name}"
@@ -159,21 +167,28 @@ def interval_text(
     return f"{mean:.1f}" if math.isnan(half) else f"{mean:.1f} ± {half:.1f}"
 
 # %% ../nbs/33_hear.ipynb #5e7a9156
-def _result_path(out, model, task, grid):
-    "Where a result lies."
+def result_path(
+    out: str | Path,  # folder of results
+    model: str,  # name of the model
+    task: str,  # name of the task's folder
+    grid: str,  # name of the grid
+) -> Path:  # the file
+    "Where a result lies. Raises `InputError` if a name can name no file."
     for what, name in (("model", model), ("task", task), ("grid", grid)):
         check_label(name, what)
     return Path(out) / model / task / f"{grid}.json"
 
-
+# %% ../nbs/33_hear.ipynb #b3a0a65a
 def save_result(
     result: TaskResult,  # the result
     out: str | Path,  # folder of results
 ) -> Path:  # the file
     "Write a result, whole or not at all."
-    path = _result_path(out, result.model, result.task, result.grid)
+    path, content = result_path(out, result.model, result.task, result.grid), asdict(result)
+    if result.way == "probe":
+        del content["way"]  # earlier versions read a probe's result, too
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
 # %% ../nbs/33_hear.ipynb #148861b0
@@ -182,8 +197,11 @@ def check_result(
     source: str | Path,  # where it comes from, for the message
 ):
     "Raise `InputError` unless names are names, and every seed has one finite score."
-    for name in ("model", "task", "grid", "score"):
+    for name in ("model", "task", "grid", "score", "way"):
         check_label(getattr(result, name), f"{source}: {name}")
+    if result.way not in ("probe", result.grid):
+        raise InputError(f"{source}: way is {shown(result.way)}, "
+                         f"expected probe or the name of the result, {result.grid}")
     seeds, runs = result.seeds, len(result.seeds)
     if not runs or len(set(seeds)) < runs or not all(0 <= seed < 2**63 for seed in seeds):
         raise InputError(f"{source}: seeds is {shown(seeds)}, "
@@ -206,9 +224,9 @@ def load_result(
     return result
 
 # %% ../nbs/33_hear.ipynb #2c7e3f3c
-def _result_key(embeddings, points):
+def _result_key(embeddings, settings):
     "A digest of what a result is made from."
-    parts = json.dumps([embeddings_key(embeddings), *map(asdict, points)])
+    parts = json.dumps([embeddings_key(embeddings), *settings])
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
 
@@ -224,6 +242,29 @@ def _finished(path, seeds, embeddings, made_from):
         current = path.stat().st_mtime >= done.stat().st_mtime
     return result if current and result.seeds == list(seeds) else None
 
+# %% ../nbs/33_hear.ipynb #f07ab01b
+def kept_result(
+    embeddings: str | Path,  # a folder with the embeddings of a task
+    path: Path,  # the result's file, see `result_path`
+    seeds: list[int],  # that the result must have
+    settings: list[dict],  # what it depends on beside the embeddings
+    score,  # makes the result, if there is none of these embeddings, seeds and settings
+) -> TaskResult:  # the result, which is then also on disk
+    "A result from its file, or else from `score`. Raises `InputError` if that is impossible."
+    made_from = _result_key(embeddings, settings)
+    if result := _finished(path, seeds, embeddings, made_from):
+        return result
+    with claim_path(path):
+        if result := _finished(path, seeds, embeddings, made_from):  # another process has done it
+            return result
+        result = replace(score(), made_from=made_from)
+        if _result_key(embeddings, settings) != made_from:
+            raise InputError(f"{embeddings}: the embeddings were replaced while they were scored; "
+                             "run the command again")
+        check_result(result, embeddings)
+        save_result(result, path.parents[2])
+    return result
+
 # %% ../nbs/33_hear.ipynb #2244ad65
 def score_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
@@ -235,21 +276,9 @@ def score_embeddings(
 ) -> TaskResult:  # the result, which is then also on disk
     "Probe the embeddings of a task, unless it is done. Raises `InputError` if that is impossible."
     task, (name, points) = read_task(embeddings), read_grid(grid)
-    made_from = _result_key(embeddings, points)
-    path = _result_path(results, model, task.full_name, name)
-    if result := _finished(path, seeds, embeddings, made_from):
-        return result
-    with claim_path(path):
-        if result := _finished(path, seeds, embeddings, made_from):  # another process has done it
-            return result
-        result = evaluate(*read_embedded(embeddings), grid, seeds, model, device)
-        result = replace(result, made_from=made_from)
-        if _result_key(embeddings, points) != made_from:
-            raise InputError(f"{embeddings}: the embeddings were replaced while they were scored; "
-                             "run the command again")
-        check_result(result, embeddings)
-        save_result(result, results)
-    return result
+    path, settings = result_path(results, model, task.full_name, name), list(map(asdict, points))
+    probe = lambda: evaluate(*read_embedded(embeddings), grid, seeds, model, device)
+    return kept_result(embeddings, path, seeds, settings, probe)
 
 # %% ../nbs/33_hear.ipynb #a125f709
 def checked_task(
@@ -324,8 +353,10 @@ def _ready_jobs(
         yield path.name, Path(folder).resolve().name, partial(Path, path)
 
 # %% ../nbs/33_hear.ipynb #6eb095c3
-def _sentence(error):
-    "What was raised, as a sentence."
+def error_sentence(
+    error: Exception,  # what was raised
+) -> str:
+    "An error as a sentence."
     if sentence := world_sentence(error):
         return sentence
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
@@ -346,7 +377,7 @@ def run_jobs(
         except Exception as error:  # is reported, and the next job begins
             errors.append(error)
             job = " ".join(part for part in (model, task) if part)
-            skipped.append(one_line(f"skipped {job}: {_sentence(error)}"))
+            skipped.append(one_line(f"skipped {job}: {error_sentence(error)}"))
             print(skipped[-1], file=sys.stderr)
     if errors and not found and all(map(world_sentence, errors)):
         raise errors[0]
@@ -380,8 +411,19 @@ def _default_models(runs="runs"):
 _MOST_SEEDS = 1000
 
 
-def _begin_jobs(tasks_dir, model, embeddings, out, device, how):
-    "The jobs of `mwmae_hear`."
+def begin_jobs(
+    tasks_dir: str | Path | None,  # folder of tasks; None: the built-in ones
+    model: str | None,  # names of models, separated by commas
+    seeds: int,  # number of seeds
+    out: str | Path,  # folder of embeddings and results
+    embeddings: str | Path | None,  # ready embeddings of one model
+    device: str,  # where to calculate
+    how: dict,  # settings of `embed_with_options`
+):  # yields what `run_jobs` takes
+    "The jobs of `mwmae_hear`. Raises `InputError` if the options do not go together."
+    if not 1 <= seeds <= _MOST_SEEDS:
+        raise InputError(f"--seeds is {seeds}, expected at least 1 and at most {_MOST_SEEDS}")
+    (Path(out) / "results").mkdir(parents=True, exist_ok=True)  # before hours of work
     if embeddings is not None:
         if EmbedConfig(**how) != EmbedConfig():
             raise InputError("--embeddings takes embeddings as they are; "
@@ -408,11 +450,8 @@ def hear(
     **how,  # settings of `embed_with_options`
 ) -> str:  # what to print at the end
     "The work of `mwmae_hear`. Raises `InputError` if nothing could be scored."
-    if not 1 <= seeds <= _MOST_SEEDS:
-        raise InputError(f"--seeds is {seeds}, expected at least 1 and at most {_MOST_SEEDS}")
     name, results = read_grid(grid)[0], Path(out) / "results"
-    results.mkdir(parents=True, exist_ok=True)  # before hours of work
-    jobs = _begin_jobs(tasks_dir, model, embeddings, out, device, how)
+    jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
     found, skipped = run_jobs(jobs, grid, range(seeds), results, device)
     if not found:
         reason = "; ".join(skipped) or f"{tasks_dir} holds no tasks"
