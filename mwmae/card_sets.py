@@ -18,11 +18,10 @@ from .files import shown
 from .sources import walk_files
 from .workers import one_line
 from .task_sets import known_task
-from .probe import GRIDS
 from .hear import TaskResult
 from .compare import score_rows
 from .report import grid_report, GridReport
-from .cards import load_card, probe_hash, ResultCard
+from .cards import known_probes, load_card, ResultCard
 
 # %% ../nbs/68_card_sets.ipynb #b5a84fcb
 def _column(task):
@@ -32,7 +31,8 @@ def _column(task):
 
 
 _AGREE = {  # what must be the same -> (among which cards, how a sentence calls it)
-    "probe_hash": (lambda card: card.probe, "points of the grid {}"),
+    "way": (lambda card: card.probe, "way of asking {}"),
+    "probe_hash": (lambda card: card.probe, "points or settings of {}"),
     "task_hash": (lambda card: _column(card.task), "splits, labels or rules of the task {}"),
     "score": (lambda card: f"{card.probe} on {_column(card.task)}", "kind of score of {}"),
 }
@@ -44,7 +44,7 @@ def _expected(name, group, cards, own):
     for (place, value), _ in votes.most_common():
         found.setdefault(place, (value, "most other cards"))
     if name == "probe_hash":
-        found |= {grid: (probe_hash(grid), "this library") for grid in GRIDS}
+        found |= {probe: (digest, "this library") for probe, digest in known_probes().items()}
     return found | {group(card): (getattr(card, name), "the cards it is held against")
                     for card in own}
 
@@ -177,10 +177,11 @@ def card_reports(
         if name not in set(rows.model):
             raise InputError(f"model: no cards of {shown(name)}, "
                              f"expected some of {', '.join(rows.model.unique())}")
-    hashes = {card.probe: card.probe_hash for card in cards.cards.values()}
-    for grid in sorted(hashes):
+    asked = {card.probe: (card.way, card.probe_hash) for card in cards.cards.values()}
+    for grid in sorted(asked):
+        way, digest = asked[grid]
         both = set(pair) <= set(rows[rows.grid == grid].model)
-        report = grid_report(rows, grid, reference, pair if both else ())
-        report.notes.append(f"From result cards; digest of the grid's points: {hashes[grid]}.")
+        report = grid_report(rows, grid, reference, pair if both else (), way=way)
+        report.notes.append(f"From result cards; digest of the settings of {grid}: {digest}.")
         reports.append(report)
     return reports, cards

@@ -210,7 +210,7 @@ def _html_table(report, about):
     best, tasks = _best_models(board, report), list(board.mean.columns)
     if OVERALL in tasks:  # first, where a narrow screen shows it
         tasks = [OVERALL, *tasks[:-1]]
-    caption = html.escape(f"Scores, grid {report.grid}")
+    caption = html.escape(f"Scores, {report.asked}")
     lines = [f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">',
              f"<table><caption>{caption}</caption>", "<thead><tr>",
              *_html_head(tasks, columns.values()), "</tr></thead>", "<tbody>"]

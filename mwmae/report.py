@@ -65,6 +65,12 @@ class GridReport:
     summary: pd.DataFrame  # as `summarise` returns it, s(m) included
     notes: list[str]  # what must be said beneath the table
     compared: pd.DataFrame | None = None  # as `compare_models` returns it
+    way: str = "probe"  # how the embeddings were asked, as in a `TaskResult`
+
+    @property
+    def asked(self) -> str:  # such as 'grid paper' or 'way knn'
+        "How the embeddings were asked, for headings."
+        return f"grid {self.grid}" if self.way == "probe" else f"way {self.grid}"
 
 # %% ../nbs/35_report.ipynb #ed34d65a
 def _listed(names):
@@ -83,17 +89,19 @@ def _missing(summary, models):
     return "; ".join(f"{_listed(gap)} for {_listed(names)}" for gap, names in alike.items())
 
 # %% ../nbs/35_report.ipynb #c3904d60
-def _notes(summary, grid, models, runs):
+def _notes(summary, grid, models, runs, way="probe"):
     "What must be said about the scores themselves."
     seeds = sorted(summary.seeds.unique())
     count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     one = "run" if runs else "seed"
     word = one if count == "1" else f"{one}s"
-    what = f"{word} of pre-training" if runs else f"{word} of the probe"
+    what, asked = f"{word} of pre-training" if runs else f"{word} of the probe", "grid"
+    if way != "probe":
+        what, asked = word, "way of asking"
     kinds = summary.groupby("score", sort=False).task.unique()
     scores = "; ".join(f"{name} for {_listed(tasks)}" for name, tasks in kinds.items())
     about = f"Mean and half-width of the 95 % interval over {count} {what}, in percent"
-    notes = [f"{about}; grid: {grid}.", f"Scores: {scores}."]
+    notes = [f"{about}; {asked}: {grid}.", f"Scores: {scores}."]
     if runs:
         notes.append("The score of a run is the mean of its seeds of the probe.")
     if seeds[0] == 1:
@@ -155,6 +163,7 @@ def grid_report(
     pair: list = (),  # two models to compare; none: the two, if there are exactly two
     paper: int | None = None,  # number of a table of the paper to show too, for the paper's grid
     runs: bool = False,  # whether rows are runs of pre-training, as `over_runs` makes them
+    way: str = "probe",  # how the embeddings were asked; `grid` is the name of another way
 ) -> GridReport:  # scores, overall scores, notes and perhaps a comparison
     "Report on all results of one grid."
     rows = rows[rows.grid == grid]
@@ -163,7 +172,7 @@ def grid_report(
     beside = paper_rows(paper) if show_paper else paper_rows(4).iloc[:0]
     scores = _joined([summarise(rows), beside[beside.task != PRINTED]])
     seeds, overall, about_overall = _with_overall(rows, scores, list(reference), runs)
-    notes = _notes(scores, grid, models, runs) + about_overall
+    notes = _notes(scores, grid, models, runs, way) + about_overall
     if show_paper:
         notes.append(f"The paper's rows are those of its Table {paper}. They have no scores of "
                      "single seeds, hence no interval of s(m) here; 's(m) as printed' refers to "
@@ -172,7 +181,7 @@ def grid_report(
     pair, compared = list(pair) or models, None
     if len(pair) == 2:
         compared = compare_models(pd.concat([rows, seeds]), *pair)
-    return GridReport(grid, summary, notes, compared)
+    return GridReport(grid, summary, notes, compared, way)
 
 # %% ../nbs/35_report.ipynb #0953e2a2
 def _by_number(name):
@@ -295,11 +304,11 @@ def report_text(
         table = ways_table(report.summary)
         parts = [f"{mark}Ways of asking", show(table if width else table.reset_index("model"))]
     else:
-        parts = [f"{mark}Scores, grid {say(report.grid)}", show(report_table(report.summary))]
+        parts = [f"{mark}Scores, {say(report.asked)}", show(report_table(report.summary))]
     parts.append("\n".join(f"- {say(note)}" for note in report.notes))
     if report.compared is not None:
         first, second = report.compared.columns[1:3]
-        parts += [f"{mark}{say(first)} against {say(second)}, grid {say(report.grid)}",
+        parts += [f"{mark}{say(first)} against {say(second)}, {say(report.asked)}",
                   show(comparison_table(report.compared)), f"- {_ABOUT_DIFFERENCES}"]
     return "\n\n".join(parts) + "\n"
 
