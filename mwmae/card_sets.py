@@ -15,7 +15,6 @@ import pandas as pd
 
 from .audio import InputError
 from .files import shown
-from .sources import walk_files
 from .workers import one_line
 from .task_sets import known_task
 from .hear import TaskResult
@@ -117,14 +116,23 @@ class Cards:
         return pd.concat(map(score_rows, by_probe.values()), ignore_index=True)
 
 # %% ../nbs/68_card_sets.ipynb #ad497967
+def _json_files(folder):
+    "JSON files under a folder, neither hidden nor links: a stranger's link may lead anywhere."
+    found = []
+    for path in sorted(folder.rglob("*.json")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and not path.is_symlink():
+            found.append(path)
+    return found
+
+
 def _find_cards(paths):
     "Files of cards, each once. Raises `InputError` for a path that does not exist."
     found = []
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{path}: there is no such file or folder, expected cards")
-        names = walk_files(path) if path.is_dir() else [""]
-        found += [path / name for name in names if not name or name.endswith(".json")]
+        found += _json_files(path) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
 
 

@@ -110,6 +110,15 @@ def _sheet_text(text):
     return f"'{text}" if str(text)[:1] in ("=", "+", "-", "@") else text
 
 
+_OWN_HEADS = {"grid", "model", "link", *_ABOUT}
+
+
+def _sheet_head(task):
+    "The head of a task's column, which must not be that of another."
+    text = str(_sheet_text(task))
+    return f"'{text}" if text in _OWN_HEADS or text.endswith(" ±") else text
+
+
 def _csv_rows(report, about):
     "The lines of a grid for the CSV file."
     board, rows = _make_board(report), []
@@ -117,8 +126,9 @@ def _csv_rows(report, about):
         row = {"grid": report.grid, "model": model, **about.get(model, {})}
         row = {name: _sheet_text(value) for name, value in row.items()}
         for task in board.mean.columns:
-            row[_sheet_text(task)] = round(board.mean.at[model, task], 4) + 0.0  # no -0.0
-            row[_sheet_text(f"{task} ±")] = round(board.half.at[model, task], 4)
+            head = _sheet_head(task)
+            row[head] = round(board.mean.at[model, task], 4) + 0.0  # no -0.0
+            row[f"{head} ±"] = round(board.half.at[model, task], 4)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -231,6 +241,9 @@ def _allowed(text):
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
+_MOST_REFUSED = 100  # sentences about cards left out; a page is to be read
+
+
 def leaderboard_page(
     reports: list[GridReport],  # one for each grid, of `card_reports` or `make_reports`
     cards: Cards | None = None,  # cards they are from; None: results, which say nothing of authors
@@ -246,8 +259,10 @@ def leaderboard_page(
              f"<title>{title}</title>", f"<style>{_STYLE}</style></head>",
              f"<body><main><h1>{title}</h1>", *(_html_table(report, about) for report in reports)]
     if cards and cards.refused:
-        refused = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in cards.refused)
-        count = f"Cards that are left out: {len(cards.refused)}"
+        shown, count = cards.refused[:_MOST_REFUSED], f"Cards left out: {len(cards.refused)}"
+        if len(shown) < len(cards.refused):
+            count += f", the first {len(shown)} of them"
+        refused = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in shown)
         parts.append(f"<details><summary>{count}</summary><ul>{refused}</ul></details>")
     return "\n".join([*parts, f"</main><script>{_SCRIPT}</script></body></html>"]) + "\n"
 
@@ -262,7 +277,7 @@ def write_leaderboard(
     about = _about_models(cards)
     tables = pd.concat([_csv_rows(report, about) for report in reports])
     tasks = pd.Series(pd.concat([report.summary.task for report in reports]).unique())
-    names = [_sheet_text(task) for task in tasks.sort_values(key=task_order)]
+    names = [_sheet_head(task) for task in tasks.sort_values(key=task_order)]
     numbers = [column for name in names for column in (name, f"{name} ±")]
     tables = tables[[name for name in tables if name not in numbers] + numbers]
     texts = {"leaderboard.html": leaderboard_page(reports, cards, title),
