@@ -165,7 +165,7 @@ def read_cards(
     cards = _keep_one_each(_keep_agreeing(cards, own, refused), refused)
     refused = [one_line(sentence) for sentence in refused]
     if not cards:
-        reason = refused[0] if refused else "expected JSON files of make_cards"
+        reason = refused[0] if refused else "expected JSON files of mwmae_report --cards"
         places = ", ".join(map(str, paths))
         raise InputError(one_line(f"no card in {places} can be used; {reason}"))
     return Cards(cards, refused)

@@ -351,10 +351,18 @@ def _result_files(folder):
         yield result, written.date().isoformat(), None
 
 # %% ../nbs/67_cards.ipynb #8af5a33e
+def _embeddings_beside(results):
+    "The embeddings of results: beside their folder, or beside that of all models or of one."
+    for place in results.absolute().parents[:3]:
+        if (place / "embeddings").is_dir():
+            return place / "embeddings"
+    return results.parent / "embeddings"
+
+
 def make_cards(
-    results: str | Path,  # folder that mwmae_hear left, or the folder `results` in it
+    results: str | Path,  # folder that mwmae_hear left, or `results` in it, or a model's in that
     out: str | Path,  # folder of cards
-    embeddings: str | Path | None = None,  # <model>/<task>; None: `embeddings` beside the results
+    embeddings: str | Path | None = None,  # <model>/<task>; None: `embeddings` beside `results`
     grids: list = (),  # JSON files of grids other than 'paper' and 'kit'
     models: list = (),  # only these models; none: all
     **about,  # authors, link, licence, settings, versions: for every card
@@ -370,7 +378,7 @@ def make_cards(
         raise InputError(f"{unknown[0]} is given, expected authors, link, licence, settings "
                          "or versions")
     known = {read_grid(grid)[0]: grid for grid in grids}
-    folder = Path(embeddings or results.parent / "embeddings")
+    folder = Path(embeddings or _embeddings_beside(results))
     written, skipped = [], []
     for result, day, problem in _result_files(results):
         if problem:
