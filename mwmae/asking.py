@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['WAYS', 'FoldRows', 'Answer', 'label_scores', 'best_of', 'ask_knn', 'ridge_layers', 'ask_linear', 'draw_examples',
-           'ask_few_shot', 'ask_retrieval', 'ask_cluster', 'Way', 'ask_task', 'way_settings', 'ask_embeddings',
-           'hear_asked']
+           'ask_few_shot', 'ask_retrieval', 'ask_cluster', 'Way', 'ask_task', 'ask_embeddings', 'hear_asked']
 
 # %% ../nbs/56_asking.ipynb #e69bf698
 import shutil
@@ -381,7 +380,7 @@ def way_settings(
         raise InputError(f"way is {shown(name)}, expected one of {', '.join(WAYS)}")
     return [{"way": name, **WAYS[name].settings}]
 
-
+# %% ../nbs/56_asking.ipynb #d5614d50
 def ask_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
     model: str,  # name of the model that made them

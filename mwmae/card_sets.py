@@ -19,7 +19,7 @@ from .workers import one_line
 from .task_sets import known_task
 from .hear import TaskResult
 from .compare import score_rows
-from .report import grid_report, GridReport
+from .report import grid_report, GridReport, way_order
 from .cards import known_probes, load_card, ResultCard
 
 # %% ../nbs/68_card_sets.ipynb #b5a84fcb
@@ -185,11 +185,10 @@ def card_reports(
         if name not in set(rows.model):
             raise InputError(f"model: no cards of {shown(name)}, "
                              f"expected some of {', '.join(rows.model.unique())}")
-    asked = {card.probe: (card.way, card.probe_hash) for card in cards.cards.values()}
-    for grid in sorted(asked):
-        way, digest = asked[grid]
+    asked = {(card.way, card.probe): card.probe_hash for card in cards.cards.values()}
+    for way, grid in sorted(asked, key=way_order):
         both = set(pair) <= set(rows[rows.grid == grid].model)
         report = grid_report(rows, grid, reference, pair if both else (), way=way)
-        report.notes.append(f"From result cards; digest of the settings of {grid}: {digest}.")
+        report.notes.append(f"From result cards; digest of the settings of {grid}: {asked[way, grid]}.")
         reports.append(report)
     return reports, cards

@@ -151,7 +151,7 @@ th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(
 thead th { background: var(--soft); vertical-align: bottom; }
 tbody tr:hover > * { background: var(--soft); }
 th:first-child, .text { text-align: left; }
-tbody th, td.text { min-width: 7rem; white-space: normal; overflow-wrap: anywhere; }
+tbody th, td.text { min-width: 12rem; white-space: normal; overflow-wrap: anywhere; }
 tbody th { min-width: 13rem; font-weight: 500; position: sticky; left: 0; background: var(--back); }
 thead th:first-child { position: sticky; left: 0; }
 li { overflow-wrap: anywhere; max-width: 70rem; }
@@ -207,13 +207,25 @@ def _html_name(model, about):
     return f'<th scope="row">{name}</th>'
 
 # %% ../nbs/69_leaderboard.ipynb #0c74fe01
+_TEXTS = ("authors", "licence")  # fields that are sorted as text
+
+
+def _html_about(name, value):
+    "What cards say of a model as a cell."
+    kind = ' class="text"' if name in _TEXTS else ""
+    return f"<td{kind}>{html.escape(value)}</td>"
+
+
 def _html_head(tasks, about):
     "The heads of the columns; the table is sorted by s(m) at first."
     lines = ['<th scope="col" class="text">Model</th>']
     for task in tasks:
         sort = ' aria-sort="descending"' if task == OVERALL else ""
         lines.append(f'<th scope="col"{sort}>{html.escape(task)}</th>')
-    return lines + [f'<th scope="col" class="text">{head}</th>' for head in about]
+    for name in about:
+        kind = ' class="text"' if name in _TEXTS else ""
+        lines.append(f'<th scope="col"{kind}>{_ABOUT[name]}</th>')
+    return lines
 
 
 def _html_table(report, about):
@@ -225,13 +237,12 @@ def _html_table(report, about):
     caption = html.escape(f"Scores, {report.asked}")
     lines = [f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">',
              f"<table><caption>{caption}</caption>", "<thead><tr>",
-             *_html_head(tasks, columns.values()), "</tr></thead>", "<tbody>"]
+             *_html_head(tasks, columns), "</tr></thead>", "<tbody>"]
     for model in board.mean.index:
         known = about.get(model, {})
         cells = [_html_name(model, known)]
         cells += [_html_cell(board, best, model, task) for task in tasks]
-        for name in columns:
-            cells.append(f'<td class="text">{html.escape(known.get(name, ""))}</td>')
+        cells += [_html_about(name, known.get(name, "")) for name in columns]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     lines.append("</tbody></table></div>")
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)

@@ -189,13 +189,13 @@ def _by_number(name):
     parts = re.split(r"(\d+)", name)  # text and numbers in turn
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
-
-def _way_order(column):
+# %% ../nbs/35_report.ipynb #15c1bfcd
+def way_order(column):
     "A key to sort (way, grid) by: probes first, the others by name."
     way, grid = column
     return way != "probe", _by_number(grid)
 
-
+# %% ../nbs/35_report.ipynb #6077767d
 def ways_table(
     summary: pd.DataFrame,  # as `summarise` returns it, with a column `way`
 ) -> pd.DataFrame:  # text: a line for each task and model, a column for each way, '-' for no result
@@ -203,7 +203,7 @@ def ways_table(
     cells = [interval_text(mean, half) for mean, half in zip(summary["mean"], summary.ci95)]
     lines, columns = ["task", "model"], ["way", "grid"]
     wide = summary.assign(cell=cells).pivot(index=lines, columns=columns, values="cell")
-    order = sorted(wide.columns, key=_way_order)
+    order = sorted(wide.columns, key=way_order)
     tasks = summary[lines].drop_duplicates().sort_values("task", key=task_order, kind="stable")
     wide = wide.loc[list(tasks.itertuples(index=False, name=None)), order].fillna("-")
     return wide.set_axis([_way_name(*column) for column in order], axis=1)
@@ -254,7 +254,7 @@ def ways_report(
 ) -> WaysReport:
     "Put several ways of asking side by side."
     parts = []
-    for way, grid in sorted({(r.way, r.grid) for r in results}, key=_way_order):
+    for way, grid in sorted({(r.way, r.grid) for r in results}, key=way_order):
         rows = score_rows([r for r in results if (r.way, r.grid) == (way, grid)])
         parts.append(summarise(over_runs(rows) if runs else rows).assign(way=way))
     summary = pd.concat(parts, ignore_index=True)
