@@ -29,15 +29,15 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .files import shown
-from .workers import one_line, world_sentence
+from .workers import error_sentence, one_line, world_sentence
 from .tasks import read_task, shorten_list, Task
 from .embedded import EmbeddedSplit, read_embedded
-from .scores import SCORES
+from .scores import check_scores, SCORES
 from .probe import Fold, list_folds, read_grid, Rows
-from .probes import fold_rows
+from .probes import check_precision, fold_rows
 from mwmae.hear import (
-    begin_jobs, check_scores, check_splits, error_sentence, hear, kept_result,
-    result_path, score_embeddings, TaskResult,
+    announced, begin_jobs, check_splits, hear, kept_result, result_path, score_embeddings,
+    TaskResult,
 )
 from .report import report_text, ways_report, ways_table
 
@@ -434,6 +434,7 @@ def _ask_jobs(
     seeds: list[int],  # of probes, and where there is chance in a way
     results: str | Path,  # folder of results
     device: str,  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
 ) -> tuple[list[TaskResult], list[str]]:  # results, and a sentence for each thing not done
     "Embed and ask, job by job. Raises the first error if all jobs fail for want of the machine."
     attempts, found = _Attempts(), []
@@ -447,7 +448,8 @@ def _ask_jobs(
             attempts.say(job, meant[1])
         for way in meant[0]:
             if way == "probe":
-                work = partial(score_embeddings, folder, model, grid, seeds, results, device)
+                work = partial(
+                    score_embeddings, folder, model, grid, seeds, results, device, precision)
             else:
                 work = partial(ask_embeddings, folder, model, way, seeds, results, device)
             found.append(attempts.attempt(f"{job} {way}", work))
@@ -466,17 +468,22 @@ def hear_asked(
     embeddings: str | Path | None,  # ready embeddings of one model
     device: str,  # where to calculate
     ask: str = "probe",  # ways of asking, separated by commas
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
+    before: Callable | None = None,  # is given the list of all jobs, before the first begins
     **how,  # settings of `embed_with_options`
 ) -> str:  # what to print at the end
     "The work of `mwmae_hear --ask`. Raises `InputError` if nothing could be scored."
     ways, results, name = read_ask(ask), Path(out) / "results", read_grid(grid)[0]
     if ways == ["probe"]:
-        return hear(tasks_dir, model, grid, seeds, out, embeddings, device, **how)
+        return hear(tasks_dir, model, grid, seeds, out, embeddings, device, precision, before,
+                    **how)
+    check_precision(precision)
     if "probe" in ways and name in WAYS:
         raise InputError(f"--grid is {grid}, and {name} is a way of asking, whose results would "
                          "have the same name; expected another name of the file")
     jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
-    found, skipped = _ask_jobs(jobs, ways, grid, range(seeds), results, device)
+    found, skipped = _ask_jobs(
+        announced(jobs, before), ways, grid, range(seeds), results, device, precision)
     if not found:
         reason = "; ".join(skipped) or f"{tasks_dir} holds no tasks"
         raise InputError(f"nothing could be scored: {reason}")

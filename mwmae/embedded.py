@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class EmbeddedSplit:
     "The embeddings of one split of a task, each row with its labels."
     embeddings: np.ndarray  # (rows, d) float32, mapped from the disk
     labels: list[list[str]]  # labels of each row
-    files: list[str] | None = None  # event tasks: the sound file of each row
+    files: list[str] | None = None  # the sound file of each row; None where it is not known
     times: np.ndarray | None = None  # event tasks: (rows,) the moment of each row, milliseconds
     events: dict | None = None  # event tasks: {label, start, end} of each sound file, milliseconds
 
@@ -178,7 +179,8 @@ def _read_split(folder, task, split, files, truth):
             labels = [truth[file] for file in files]
         if labels is None:
             labels = _pickled_labels(folder / f"{split}.target-labels.pkl", len(embeddings))
-        found = EmbeddedSplit(embeddings, labels)
+        known = labels == [list(map(str, truth[file])) for file in files]  # else another order
+        found = EmbeddedSplit(embeddings, labels, list(files) if known else None)
     if len(labels) != len(embeddings):
         said = f"{split} has {len(embeddings)} embeddings but labels for {len(labels)}"
         raise InputError(f"{folder}: {said}")
@@ -199,6 +201,34 @@ def read_embedded(
     for split, files in row_order(truth).items():
         splits[split] = _read_split(folder, task, split, files, truth[split])
     return task, splits
+
+# %% ../nbs/29_embedded.ipynb #e7008eb9
+class SoundRows(NamedTuple):
+    "The rows of one sound of an event task."
+    rows: np.ndarray  # (t,) its rows, in the order of time
+    times: np.ndarray  # (t,) their moments, milliseconds
+    events: list[tuple]  # its true events: label index, onset and offset, seconds
+
+# %% ../nbs/29_embedded.ipynb #fb96df03
+def sound_rows(
+    task: Task,  # an event task
+    split: EmbeddedSplit,  # one of its splits
+) -> list[SoundRows]:  # one for each sound
+    "Gather rows by sound. Raises `InputError` if an event's label is not in the vocabulary."
+    index, found = {label: i for i, label in enumerate(task.vocabulary)}, []
+    names, number = np.unique(np.array(split.files), return_inverse=True)
+    for i, name in enumerate(names):
+        rows = np.flatnonzero(number == i)
+        rows = rows[np.argsort(split.times[rows], kind="stable")]
+        events = []
+        for event in split.events.get(name, []):
+            label = str(event["label"])
+            if label not in index:
+                problem = f"{name} has an event {label!r}, which is not in the vocabulary"
+                raise InputError(f"{task.name}: {problem}")
+            events.append((index[label], event["start"] / 1000, event["end"] / 1000))
+        found.append(SoundRows(rows, split.times[rows], events))
+    return found
 
 # %% ../nbs/29_embedded.ipynb #e22b804c
 class StoredRows:

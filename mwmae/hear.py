@@ -11,13 +11,13 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import t as student
 from tqdm import tqdm
 
@@ -25,7 +25,7 @@ from .audio import InputError
 from .model import MAEConfig
 from .files import atomic_file, load_config, shown
 from .sharing import find_model
-from .workers import one_line, world_sentence
+from .workers import error_sentence, one_line, world_sentence
 from .embed import EmbedConfig
 from .settings import model_name
 from .sharing import default_model
@@ -34,38 +34,11 @@ from .task_sets import find_tasks, make_builtin_tasks, open_task
 from .encoders import embed_with_options, open_hear_model
 from .task_embeddings import embed_task, embeddings_key
 from .embedded import EmbeddedSplit, read_embedded
-from .scores import EVENT_SCORES, SCORES
+from .scores import check_scores, clips_path, ClipScores, join_folds, save_clips
 from mwmae.probe import (
-    check_label, Fold, list_folds, ProbeConfig, read_grid, run_key, task_points, Trained,
-    tried_points,
+    check_label, Fold, list_folds, read_grid, task_points, tried_points,
 )
-from .probes import fold_rows, train_runs
-
-# %% ../nbs/33_hear.ipynb #74ed0261
-def _best_by_seed(runs, trained):
-    "For each seed the point that was best in validation, and what its run left."
-    best = {}
-    for (seed, point), run in zip(runs, trained):
-        if seed not in best or run.score > best[seed][1].score:
-            best[seed] = point, run
-    return best
-
-# %% ../nbs/33_hear.ipynb #8cfdbf40
-def best_of_folds(
-    task: Task,  # the task
-    splits: dict[str, EmbeddedSplit],  # its embedded splits
-    numbers: list[int],  # of the folds
-    runs: list[tuple[int, ProbeConfig]],  # seed and point of each run, the same in every fold
-    device: str = "cpu",  # where to calculate
-    progress: tqdm | None = None,  # is told of every finished run
-    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
-) -> list[dict[int, tuple[ProbeConfig, Trained]]]:  # of each fold, by seed, best point and run
-    "Train the same runs on several folds, and let each seed choose."
-    folds, work = list_folds(task), []
-    for number in numbers:
-        rows = fold_rows(task, splits, folds[number], device, precision)
-        work.append(([(run_key(seed, number, point), point) for seed, point in runs], rows))
-    return [_best_by_seed(runs, trained) for trained in train_runs(task, work, progress)]
+from .probes import best_of_folds, check_precision
 
 # %% ../nbs/33_hear.ipynb #a7a004e0
 @dataclass
@@ -85,19 +58,6 @@ class TaskResult:
     way: str = "probe"  # how the embeddings were asked: 'probe', or a name in `mwmae.asking.WAYS`
 
 # %% ../nbs/33_hear.ipynb #1580e361
-def check_scores(
-    task: Task,  # the task
-):
-    "Raise `InputError` if a score of the task is unknown, or does not exist for its kind."
-    known = EVENT_SCORES if task.embedding_type == "event" else SCORES
-    for name in task.scores:
-        if name not in known:
-            raise InputError(f"{task.name}: the score {name!r} is unknown, "
-                             f"expected one of {', '.join(known)}")
-    if not task.scores:
-        raise InputError(f"{task.name}: the metadata names no score (evaluation is empty)")
-
-
 def check_splits(
     task: Task,  # the task
     folds: list[Fold],  # its folds, see `list_folds`
@@ -108,6 +68,20 @@ def check_splits(
     if missing := sorted(needed - splits.keys()):
         raise InputError(f"{task.name}: there are no embeddings of {', '.join(missing)}")
 
+# %% ../nbs/33_hear.ipynb #1c7cba4f
+def _clip_scores(splits, folds, parts, result):
+    "What each test clip contributed, if all folds and seeds kept it; `parts` are theirs."
+    tested, names = [fold.test for fold in folds], []
+    for name in tested:
+        split = splits[name]
+        # the parts of an event task are in the order of `sound_rows`
+        names.append(split.files if split.events is None else np.unique(split.files).tolist())
+    joined = join_folds(parts, names, tested)
+    if joined is None:
+        return None
+    return ClipScores(result.model, result.task, result.grid, result.score,
+                      np.array(result.seeds), np.array(result.test), *joined)
+
 # %% ../nbs/33_hear.ipynb #191babe8
 def evaluate(
     task: Task,  # the task
@@ -117,6 +91,7 @@ def evaluate(
     model: str = "model",  # name of the model, for the result
     device: str = "cpu",  # where to calculate
     precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
+    keep: list | None = None,  # gets a `ClipScores`, or None where it is not known
 ) -> TaskResult:
     "Score embeddings on one task with many seeds. Raises `InputError` if the task does not fit."
     start, seeds, folds = time.perf_counter(), list(seeds), list_folds(task)
@@ -140,11 +115,15 @@ def evaluate(
         by_score[score] = np.array([[test[score] for test in fold] for fold in tested])
     scores = {score: values.mean(0).tolist() for score, values in by_score.items()}
     primary = task.scores[0]
-    return TaskResult(
+    result = TaskResult(
         model=model, task=task.full_name, grid=name, score=primary, seeds=seeds,
         test=scores[primary], scores=scores, folds=by_score[primary].T.tolist(),
         chosen=[asdict(best[seed]) for seed in seeds],
         seconds=round(time.perf_counter() - start, 3))
+    if keep is not None:
+        parts = [[fold[seed][1].clips for seed in seeds] for fold in chosen]
+        keep.append(_clip_scores(splits, folds, parts, result))
+    return result
 
 # %% ../nbs/33_hear.ipynb #3f389291
 def interval(
@@ -252,6 +231,7 @@ def kept_result(
     seeds: list[int],  # that the result must have
     settings: list[dict],  # what it depends on beside the embeddings
     score,  # makes the result, if there is none of these embeddings, seeds and settings
+    kept: list = (),  # in which `score` puts a `ClipScores`, or None
 ) -> TaskResult:  # the result, which is then also on disk
     "A result from its file, or else from `score`. Raises `InputError` if that is impossible."
     made_from = result_key(embeddings, settings)
@@ -265,7 +245,10 @@ def kept_result(
             raise InputError(f"{embeddings}: the embeddings were replaced while they were scored; "
                              "run the command again")
         check_result(result, embeddings)
-        save_result(result, path.parents[2])
+        clips_path(path).unlink(missing_ok=True)  # of an earlier result
+        for clips in filter(None, kept):
+            save_clips(replace(clips, made_from=made_from), clips_path(path))
+        save_result(result, path.parents[2])  # last: it says that all is done
     return result
 
 # %% ../nbs/33_hear.ipynb #2244ad65
@@ -276,12 +259,17 @@ def score_embeddings(
     seeds: list[int],  # one result for each
     results: str | Path,  # folder of results
     device: str = "cpu",  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
 ) -> TaskResult:  # the result, which is then also on disk
     "Probe the embeddings of a task, unless it is done. Raises `InputError` if that is impossible."
     task, (name, points) = read_task(embeddings), read_grid(grid)
     path, settings = result_path(results, model, task.full_name, name), list(map(asdict, points))
-    probe = lambda: evaluate(*read_embedded(embeddings), grid, seeds, model, device)
-    return kept_result(embeddings, path, seeds, settings, probe)
+    kept = []
+    if precision != "fp32":
+        settings.append({"precision": precision})
+    probe = lambda: evaluate(*read_embedded(embeddings), grid, seeds, model, device, precision,
+                             keep=kept)
+    return kept_result(embeddings, path, seeds, settings, probe, kept)
 
 # %% ../nbs/33_hear.ipynb #a125f709
 def checked_task(
@@ -356,27 +344,20 @@ def _ready_jobs(
         yield path.name, Path(folder).resolve().name, partial(Path, path)
 
 # %% ../nbs/33_hear.ipynb #6eb095c3
-def error_sentence(
-    error: Exception,  # what was raised
-) -> str:
-    "An error as a sentence."
-    if sentence := world_sentence(error):
-        return sentence
-    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-
-
 def run_jobs(
     jobs,  # (task, model, function that returns the folder of embeddings)
     grid: str | Path,  # 'paper', 'kit', or a JSON file
     seeds: list[int],  # one result for each
     results: str | Path,  # folder of results
     device: str,  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
 ) -> tuple[list[TaskResult], list[str]]:  # results, and a sentence for each job that was skipped
     "Embed and probe, job by job. Raises the first error if all jobs fail for want of the machine."
     found, skipped, errors = [], [], []
     for task, model, embed in jobs:
         try:
-            found.append(score_embeddings(embed(), model, grid, seeds, results, device))
+            found.append(
+                score_embeddings(embed(), model, grid, seeds, results, device, precision))
         except Exception as error:  # is reported, and the next job begins
             errors.append(error)
             job = " ".join(part for part in (model, task) if part)
@@ -441,6 +422,18 @@ def begin_jobs(
                          "expected names of models, separated by commas")
     return _hear_jobs(tasks_dir, names, out, device, **how)
 
+
+def announced(
+    jobs,  # of `begin_jobs`
+    before: Callable | None,  # is given the list of all jobs; None: nothing is done
+):  # the jobs
+    "All jobs, after somebody has seen them."
+    if before is None:
+        return jobs
+    jobs = list(jobs)
+    before(jobs)
+    return jobs
+
 # %% ../nbs/33_hear.ipynb #1bac6534
 def hear(
     tasks_dir: str | Path | None,  # folder of tasks; None: the built-in ones
@@ -450,12 +443,15 @@ def hear(
     out: str | Path,  # folder of embeddings and results
     embeddings: str | Path | None,  # ready embeddings of one model
     device: str,  # where to calculate
+    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
+    before: Callable | None = None,  # is given the list of all jobs, before the first begins
     **how,  # settings of `embed_with_options`
 ) -> str:  # what to print at the end
     "The work of `mwmae_hear`. Raises `InputError` if nothing could be scored."
     name, results = read_grid(grid)[0], Path(out) / "results"
+    check_precision(precision)
     jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
-    found, skipped = run_jobs(jobs, grid, range(seeds), results, device)
+    found, skipped = run_jobs(announced(jobs, before), grid, range(seeds), results, device, precision)
     if not found:
         reason = "; ".join(skipped) or f"{tasks_dir} holds no tasks"
         raise InputError(f"nothing could be scored: {reason}")

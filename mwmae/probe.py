@@ -24,7 +24,9 @@ from torch import nn, Tensor
 from .audio import InputError
 from .files import make_config, read_json, shown
 from .tasks import Task
-from .scores import EVENT_SCORES, find_events, LESS_IS_BETTER, SCORES, true_events
+from mwmae.scores import (
+    EVENT_SCORES, find_events, LESS_IS_BETTER, row_parts, SCORES, sound_parts, true_events,
+)
 
 # %% ../nbs/31_probe.ipynb #f6e626f9
 class Rows(NamedTuple):
@@ -192,6 +194,7 @@ class Trained:
     settings: dict | None = None  # event tasks: settings of `find_events`
     curve: list[float] = field(default_factory=list)  # all validations
     test: dict = field(default_factory=dict)  # test scores by name
+    clips: dict | None = field(default=None, repr=False, compare=False)  # see `clip_parts`
 
 # %% ../nbs/31_probe.ipynb #b44f7f29
 def _train_epoch(probe, optimizer, rows, batch, prediction_type):
@@ -246,6 +249,23 @@ def test_scores(
                            for i, choice in enumerate(settings)]
         else:
             found[name] = SCORES[name](p, rows.y).double().tolist()
+    return found
+
+# %% ../nbs/31_probe.ipynb #3c2d8c9a
+def clip_parts(
+    task: Task,  # the task
+    z: Tensor,  # (r, n, c) outputs
+    rows: Rows,  # the rows they belong to
+    settings: list,  # for each run its settings of events, or None
+) -> list[dict | None]:  # for each run; None where it isn't kept
+    "What each clip contributes to the first score of the task."
+    name, p = task.scores[0], probabilities(z, task.prediction_type)
+    if not rows.sounds:
+        return row_parts(name, p, rows.y)
+    true, found = true_events(rows.sounds), []
+    for run, choice in zip(p.cpu().numpy(), settings):
+        [events] = find_events(run[None], rows.sounds, **choice)
+        found.append(sound_parts(name, true, events, len(rows.sounds)))
     return found
 
 # %% ../nbs/31_probe.ipynb #2c54e454

@@ -22,6 +22,8 @@ from time import sleep
 
 import torch
 
+from .audio import InputError
+
 # %% ../nbs/13_workers.ipynb #e676640f
 def _end_with(parent):
     "End this process when its parent has ended."
@@ -183,6 +185,15 @@ def world_sentence(
     if isinstance(error, MemoryError) or no_memory:
         return f"not enough memory ({text[:200] or 'the system gave none'})"
     return ""
+
+# %% ../nbs/13_workers.ipynb #26f8b7b1
+def error_sentence(
+    error: Exception,  # what was raised
+) -> str:
+    "An error as a sentence."
+    if sentence := world_sentence(error):
+        return sentence
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 # %% ../nbs/13_workers.ipynb #a94070ba
 def one_line(
