@@ -171,6 +171,15 @@ def read_cards(
     return Cards(cards, refused)
 
 # %% ../nbs/68_card_sets.ipynb #d94780a0
+def _rounded(cards, grid):
+    "The models of a grid that have scores of a probe whose products were rounded."
+    labels, found = cards.labels, {}  # in order, each once
+    for path, card in cards.cards.items():
+        if card.probe == grid and card.precision != "fp32":
+            found[labels[path]] = True
+    return ", ".join(found)
+
+
 def card_reports(
     paths: list,  # files of cards, or folders to search
     reference: list = (),  # models that s(m) refers to; none: all of a table
@@ -189,6 +198,8 @@ def card_reports(
     for way, grid in sorted(asked, key=way_order):
         both = set(pair) <= set(rows[rows.grid == grid].model)
         report = grid_report(rows, grid, reference, pair if both else (), way=way)
+        if rounded := _rounded(cards, grid):
+            report.notes.append(f"Products of the probe in bfloat16: {rounded}.")
         report.notes.append(f"From result cards; digest of the settings of {grid}: {asked[way, grid]}.")
         reports.append(report)
     return reports, cards

@@ -28,7 +28,8 @@ from .tasks import read_split, read_task
 from .task_embeddings import embeddings_key
 from .scores import EVENT_SCORES, PERFECT, SCORES
 from .probe import check_label, GRIDS, read_grid
-from .hear import load_result, result_key
+from .probes import PRODUCTS
+from .hear import load_result, probe_settings, result_key
 from .compare import OVERALL, PRINTED
 from .asking import way_settings, WAYS
 
@@ -55,6 +56,7 @@ class ResultCard:
     link: str = ""  # page of the model, http or https
     licence: str = ""  # licence of the weights
     way: str = "probe"  # how the embeddings were asked: 'probe', or the name of another way
+    precision: str = "fp32"  # of the probe's large products
     format: int = 1  # version of this format
 
 # %% ../nbs/67_cards.ipynb #29ae5a7f
@@ -311,18 +313,22 @@ def _settings_asked(result, grids):
     return read_grid(grids.get(result.grid, result.grid))[1]
 
 
-def _check_current(result, embeddings, settings):
-    "Raise `InputError` if a result is of other embeddings or settings."
-    settings = [point if isinstance(point, dict) else asdict(point) for point in settings]
-    if result.made_from not in ("", result_key(embeddings, settings)):
-        raise InputError(f"{embeddings}: the embeddings or the settings of {result.grid} have "
-                         "changed since they were scored; run mwmae_hear again")
+def _precision_asked(result, embeddings, settings):
+    "The probe's precision. Raises `InputError` if a result is of other embeddings or settings."
+    tried = {"fp32": settings}
+    if result.way == "probe":
+        tried = {precision: probe_settings(settings, precision) for precision in PRODUCTS}
+    for precision, settings in tried.items():
+        if result.made_from in ("", result_key(embeddings, settings)):
+            return precision
+    raise InputError(f"{embeddings}: the embeddings or the settings of {result.grid} have "
+                     "changed since they were scored; run mwmae_hear again")
 
 # %% ../nbs/67_cards.ipynb #fbc68fe7
 def _card_of(result, written, folder, grids, about):
     "The card of a result."
     embeddings, asked = _embeddings_of(result, folder), _settings_asked(result, grids)
-    _check_current(result, embeddings, asked)
+    precision = _precision_asked(result, embeddings, asked)
     weights, rows = _weights_and_rows(embeddings)
     versions = {"mwmae": __version__, "torch": torch.__version__,
                 "python": platform.python_version()}
@@ -332,7 +338,7 @@ def _card_of(result, written, folder, grids, about):
         probe_hash=_points_hash(asked), way=result.way,
         score=result.score, seeds=result.seeds, test=result.test,
         weights_hash=weights, embeddings_hash=rows, made_from=result.made_from,
-        versions=versions, date=written)
+        precision=precision, versions=versions, date=written)
     return ResultCard(**values | about)
 
 # %% ../nbs/67_cards.ipynb #299e6d65

@@ -252,6 +252,17 @@ def kept_result(
     return result
 
 # %% ../nbs/33_hear.ipynb #2244ad65
+def probe_settings(
+    points: list,  # of the grid, see `read_grid`
+    precision: str,  # of the probe's large products, a name of `PRODUCTS`
+) -> list[dict]:  # as `kept_result` takes them
+    "What a result of the probe depends on beside the embeddings."
+    settings = list(map(asdict, points))
+    if precision != "fp32":
+        settings.append({"precision": precision})
+    return settings
+
+# %% ../nbs/33_hear.ipynb #9cd0055c
 def score_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
     model: str,  # name of the model that made them
@@ -263,10 +274,9 @@ def score_embeddings(
 ) -> TaskResult:  # the result, which is then also on disk
     "Probe the embeddings of a task, unless it is done. Raises `InputError` if that is impossible."
     task, (name, points) = read_task(embeddings), read_grid(grid)
-    path, settings = result_path(results, model, task.full_name, name), list(map(asdict, points))
+    path = result_path(results, model, task.full_name, name)
+    settings = probe_settings(points, precision)
     kept = []
-    if precision != "fp32":
-        settings.append({"precision": precision})
     probe = lambda: evaluate(*read_embedded(embeddings), grid, seeds, model, device, precision,
                              keep=kept)
     return kept_result(embeddings, path, seeds, settings, probe, kept)
