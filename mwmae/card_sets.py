@@ -200,6 +200,7 @@ def card_reports(
         report = grid_report(rows, grid, reference, pair if both else (), way=way)
         if rounded := _rounded(cards, grid):
             report.notes.append(f"Products of the probe in bfloat16: {rounded}.")
-        report.notes.append(f"From result cards; digest of the settings of {grid}: {asked[way, grid]}.")
+        digest = asked[way, grid]
+        report.notes.append(f"From result cards; digest of the settings of {grid}: {digest}.")
         reports.append(report)
     return reports, cards
