@@ -372,6 +372,15 @@ def ask_task(
         seconds=round(time.perf_counter() - start, 3))
 
 # %% ../nbs/56_asking.ipynb #4b68a8af
+def way_settings(
+    name: str,  # of the way, in `WAYS`
+) -> list[dict]:  # as `kept_result` takes them
+    "What a result depends on beside the embeddings. Raises `InputError` at an unknown name."
+    if name not in WAYS:
+        raise InputError(f"way is {shown(name)}, expected one of {', '.join(WAYS)}")
+    return [{"way": name, **WAYS[name].settings}]
+
+# %% ../nbs/56_asking.ipynb #d5614d50
 def ask_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
     model: str,  # name of the model that made them
@@ -384,8 +393,7 @@ def ask_embeddings(
     task, way = read_task(embeddings), WAYS[name]
     path = result_path(results, model, task.full_name, name)
     ask = lambda: ask_task(*read_embedded(embeddings), name, seeds, model, device)
-    settings = [{"way": name, **way.settings}]
-    return kept_result(embeddings, path, _run_seeds(way, seeds), settings, ask)
+    return kept_result(embeddings, path, _run_seeds(way, seeds), way_settings(name), ask)
 
 # %% ../nbs/56_asking.ipynb #e7e8f04a
 def _applicable(task, ways):

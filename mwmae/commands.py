@@ -310,7 +310,8 @@ def _get(*wanted):
 @command
 def mwmae_report(
     paths: Param(
-        "result files of mwmae_hear or hear-eval-kit, or folders to search", str, nargs="+"),
+        "result files of mwmae_hear or hear-eval-kit, or folders to search; with --cards, folders "
+        "of mwmae_hear; with --leaderboard alone, result cards", str, nargs="+"),
     out: str = "",  # folder for report.md, CSV files and pictures; default: print only
     compare: Param(
         "two models to compare; default: the two, if there are exactly two", str, nargs=2) = None,
@@ -327,20 +328,41 @@ def mwmae_report(
     # with --significance: clips of one recording; a CSV file (clip, group) or a pattern '^(\d+)-'
     groups: str = "",
     correction: str = "holm",  # with --significance: of p for many tasks; holm, bh or none
+    cards: str = "",  # folder to which a result card is added for each result in paths
+    about: Param(
+        "what results do not say, for --cards: authors=..., link=..., licence=...; grid=FILE and "
+        "embeddings=FOLDER if mwmae_hear was given them", str, nargs="+") = None,
+    # folder for leaderboard.html, .csv and .tex of the cards in paths, or in --cards
+    leaderboard: str = "",
+    against: Param(
+        "for --leaderboard: cards whose grids, tasks and scores count; default: those of most",
+        str, nargs="+") = None,
 ):
-    "Tables of scores with intervals: one for each grid, one for all ways of asking; comparisons."
+    """Tables of scores with intervals: one for each grid, one for all ways of asking; comparisons;
+    result cards, and a leaderboard made of the cards of many people."""
     from mwmae.audio import InputError
-    from mwmae.clip_report import clip_report_text, clip_reports, write_clip_reports
-    from mwmae.report import make_reports, report_text, write_reports
+    width = shutil.get_terminal_size((120, 24)).columns
+    if cards or leaderboard or about or against:
+        from mwmae.leaderboard import report_cards
+        if out or paper is not None or kit_grid or runs or significance:
+            raise InputError("--cards, --about, --leaderboard and --against go with none of "
+                             "--out, --paper, --kit_grid, --runs and --significance")
+        print(report_cards(paths, cards, leaderboard, about or (), reference or (), compare or (),
+                           against or (), width))
+        return
     if groups and not significance:
         raise InputError(f"--groups is {groups}, and says which clips are of one recording; "
                          "expected --significance beside it")
-    reports, skipped = make_reports(
-        paths, reference or (), compare or (), paper, kit_grid, runs)
-    over_clips, notes = [], []
-    if significance:
-        over_clips, notes = clip_reports(paths, compare or (), groups, correction)
-    width = shutil.get_terminal_size((120, 24)).columns
+    _report(paths, out, compare or (), reference or (), paper, kit_grid, runs,
+            (groups, correction) if significance else None, width)
+
+
+def _report(paths, out, compare, reference, paper, kit_grid, runs, significance, width):
+    "Print tables, and write them if there is a folder for them."
+    from mwmae.clip_report import clip_report_text, clip_reports, write_clip_reports
+    from mwmae.report import make_reports, report_text, write_reports
+    reports, skipped = make_reports(paths, reference, compare, paper, kit_grid, runs)
+    over_clips, notes = clip_reports(paths, compare, *significance) if significance else ([], [])
     texts = [report_text(report, width) for report in reports]
     texts += [clip_report_text(report, width) for report in over_clips]
     skipped += [note for note in notes if note not in skipped]

@@ -203,7 +203,10 @@ def load_result(
     return result
 
 # %% ../nbs/33_hear.ipynb #2c7e3f3c
-def _result_key(embeddings, settings):
+def result_key(
+    embeddings: str | Path,  # a folder with the embeddings of a task
+    settings: list[dict],  # what a result depends on beside the embeddings
+) -> str:  # 32 hexadecimal digits
     "A digest of what a result is made from."
     parts = json.dumps([embeddings_key(embeddings), *settings])
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
@@ -231,14 +234,14 @@ def kept_result(
     kept: list = (),  # in which `score` puts a `ClipScores`, or None
 ) -> TaskResult:  # the result, which is then also on disk
     "A result from its file, or else from `score`. Raises `InputError` if that is impossible."
-    made_from = _result_key(embeddings, settings)
+    made_from = result_key(embeddings, settings)
     if result := _finished(path, seeds, embeddings, made_from):
         return result
     with claim_path(path):
         if result := _finished(path, seeds, embeddings, made_from):  # another process has done it
             return result
         result = replace(score(), made_from=made_from)
-        if _result_key(embeddings, settings) != made_from:
+        if result_key(embeddings, settings) != made_from:
             raise InputError(f"{embeddings}: the embeddings were replaced while they were scored; "
                              "run the command again")
         check_result(result, embeddings)
@@ -249,6 +252,17 @@ def kept_result(
     return result
 
 # %% ../nbs/33_hear.ipynb #2244ad65
+def probe_settings(
+    points: list,  # of the grid, see `read_grid`
+    precision: str,  # of the probe's large products, a name of `PRODUCTS`
+) -> list[dict]:  # as `kept_result` takes them
+    "What a result of the probe depends on beside the embeddings."
+    settings = list(map(asdict, points))
+    if precision != "fp32":
+        settings.append({"precision": precision})
+    return settings
+
+# %% ../nbs/33_hear.ipynb #9cd0055c
 def score_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
     model: str,  # name of the model that made them
@@ -260,10 +274,9 @@ def score_embeddings(
 ) -> TaskResult:  # the result, which is then also on disk
     "Probe the embeddings of a task, unless it is done. Raises `InputError` if that is impossible."
     task, (name, points) = read_task(embeddings), read_grid(grid)
-    path, settings = result_path(results, model, task.full_name, name), list(map(asdict, points))
+    path = result_path(results, model, task.full_name, name)
+    settings = probe_settings(points, precision)
     kept = []
-    if precision != "fp32":
-        settings.append({"precision": precision})
     run = lambda: evaluate(*read_embedded(embeddings), grid, seeds, model, device, precision, kept)
     return kept_result(embeddings, path, seeds, settings, run, kept)
 

@@ -65,6 +65,12 @@ class GridReport:
     summary: pd.DataFrame  # as `summarise` returns it, s(m) included
     notes: list[str]  # what must be said beneath the table
     compared: pd.DataFrame | None = None  # as `compare_models` returns it
+    way: str = "probe"  # how the embeddings were asked, as in a `TaskResult`
+
+    @property
+    def asked(self) -> str:  # such as 'grid paper' or 'way knn'
+        "How the embeddings were asked, for headings."
+        return f"grid {self.grid}" if self.way == "probe" else f"way {self.grid}"
 
 # %% ../nbs/35_report.ipynb #ed34d65a
 def _listed(names):
@@ -83,17 +89,19 @@ def _missing(summary, models):
     return "; ".join(f"{_listed(gap)} for {_listed(names)}" for gap, names in alike.items())
 
 # %% ../nbs/35_report.ipynb #c3904d60
-def _notes(summary, grid, models, runs):
+def _notes(summary, grid, models, runs, way="probe"):
     "What must be said about the scores themselves."
     seeds = sorted(summary.seeds.unique())
     count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     one = "run" if runs else "seed"
     word = one if count == "1" else f"{one}s"
-    what = f"{word} of pre-training" if runs else f"{word} of the probe"
+    what, asked = f"{word} of pre-training" if runs else f"{word} of the probe", "grid"
+    if way != "probe":
+        what, asked = word, "way of asking"
     kinds = summary.groupby("score", sort=False).task.unique()
     scores = "; ".join(f"{name} for {_listed(tasks)}" for name, tasks in kinds.items())
     about = f"Mean and half-width of the 95 % interval over {count} {what}, in percent"
-    notes = [f"{about}; grid: {grid}.", f"Scores: {scores}."]
+    notes = [f"{about}; {asked}: {grid}.", f"Scores: {scores}."]
     if runs:
         notes.append("The score of a run is the mean of its seeds of the probe.")
     if seeds[0] == 1:
@@ -122,7 +130,7 @@ def _with_overall(rows, summary, models, runs):
     own = summary[summary.model.isin(rows.model)]
     if len(own) and not common_tasks(summary):
         summary = own  # the paper's rows share no task with them
-    tasks = common_tasks(summary)
+    tasks = common_tasks(summary[summary.model.isin(models or summary.model)])
     means = summary.pivot(index="model", columns="task", values="mean")
     try:
         reference = _reference(means.loc[summary.model.unique()], models, tasks)
@@ -131,12 +139,13 @@ def _with_overall(rows, summary, models, runs):
     over = "runs" if runs else "seeds"
     notes = [f"s(m): {reference}. Its interval is over {over}, with the reference held fixed."]
     if left_out := [task for task in means.columns if task not in tasks]:
-        notes.append(f"Not part of s(m), since not all models have them: {_listed(left_out)}.")
+        whose = "not all models of the reference" if models else "not all models"
+        notes.append(f"Not part of s(m), since {whose} have them: {_listed(left_out)}.")
     seeds = overall_rows(rows, reference) if len(rows) else rows
     overall = summarise(seeds)
     if no_seed := [model for model in rows.model.unique() if model not in set(overall.model)]:
         notes.append(f"s(m) is missing for {_listed(no_seed)}: no seed was run on all tasks.")
-    known = overall_score(means, reference)
+    known = overall_score(means, reference).dropna()
     printed = known[~known.index.isin(rows.model)].reset_index(name="mean")  # of the paper
     printed = printed.assign(grid="paper", task=OVERALL, score=OVERALL, seeds=10)
     return seeds, pd.concat([overall, printed]), notes
@@ -154,6 +163,7 @@ def grid_report(
     pair: list = (),  # two models to compare; none: the two, if there are exactly two
     paper: int | None = None,  # number of a table of the paper to show too, for the paper's grid
     runs: bool = False,  # whether rows are runs of pre-training, as `over_runs` makes them
+    way: str = "probe",  # how the embeddings were asked; `grid` is the name of another way
 ) -> GridReport:  # scores, overall scores, notes and perhaps a comparison
     "Report on all results of one grid."
     rows = rows[rows.grid == grid]
@@ -162,7 +172,7 @@ def grid_report(
     beside = paper_rows(paper) if show_paper else paper_rows(4).iloc[:0]
     scores = _joined([summarise(rows), beside[beside.task != PRINTED]])
     seeds, overall, about_overall = _with_overall(rows, scores, list(reference), runs)
-    notes = _notes(scores, grid, models, runs) + about_overall
+    notes = _notes(scores, grid, models, runs, way) + about_overall
     if show_paper:
         notes.append(f"The paper's rows are those of its Table {paper}. They have no scores of "
                      "single seeds, hence no interval of s(m) here; 's(m) as printed' refers to "
@@ -171,7 +181,7 @@ def grid_report(
     pair, compared = list(pair) or models, None
     if len(pair) == 2:
         compared = compare_models(pd.concat([rows, seeds]), *pair)
-    return GridReport(grid, summary, notes, compared)
+    return GridReport(grid, summary, notes, compared, way)
 
 # %% ../nbs/35_report.ipynb #0953e2a2
 def _by_number(name):
@@ -179,13 +189,13 @@ def _by_number(name):
     parts = re.split(r"(\d+)", name)  # text and numbers in turn
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
-
-def _way_order(column):
+# %% ../nbs/35_report.ipynb #15c1bfcd
+def way_order(column):
     "A key to sort (way, grid) by: probes first, the others by name."
     way, grid = column
     return way != "probe", _by_number(grid)
 
-
+# %% ../nbs/35_report.ipynb #6077767d
 def ways_table(
     summary: pd.DataFrame,  # as `summarise` returns it, with a column `way`
 ) -> pd.DataFrame:  # text: a line for each task and model, a column for each way, '-' for no result
@@ -193,7 +203,7 @@ def ways_table(
     cells = [interval_text(mean, half) for mean, half in zip(summary["mean"], summary.ci95)]
     lines, columns = ["task", "model"], ["way", "grid"]
     wide = summary.assign(cell=cells).pivot(index=lines, columns=columns, values="cell")
-    order = sorted(wide.columns, key=_way_order)
+    order = sorted(wide.columns, key=way_order)
     tasks = summary[lines].drop_duplicates().sort_values("task", key=task_order, kind="stable")
     wide = wide.loc[list(tasks.itertuples(index=False, name=None)), order].fillna("-")
     return wide.set_axis([_way_name(*column) for column in order], axis=1)
@@ -244,7 +254,7 @@ def ways_report(
 ) -> WaysReport:
     "Put several ways of asking side by side."
     parts = []
-    for way, grid in sorted({(r.way, r.grid) for r in results}, key=_way_order):
+    for way, grid in sorted({(r.way, r.grid) for r in results}, key=way_order):
         rows = score_rows([r for r in results if (r.way, r.grid) == (way, grid)])
         parts.append(summarise(over_runs(rows) if runs else rows).assign(way=way))
     summary = pd.concat(parts, ignore_index=True)
@@ -294,11 +304,11 @@ def report_text(
         table = ways_table(report.summary)
         parts = [f"{mark}Ways of asking", show(table if width else table.reset_index("model"))]
     else:
-        parts = [f"{mark}Scores, grid {say(report.grid)}", show(report_table(report.summary))]
+        parts = [f"{mark}Scores, {say(report.asked)}", show(report_table(report.summary))]
     parts.append("\n".join(f"- {say(note)}" for note in report.notes))
     if report.compared is not None:
         first, second = report.compared.columns[1:3]
-        parts += [f"{mark}{say(first)} against {say(second)}, grid {say(report.grid)}",
+        parts += [f"{mark}{say(first)} against {say(second)}, {say(report.asked)}",
                   show(comparison_table(report.compared)), f"- {_ABOUT_DIFFERENCES}"]
     return "\n\n".join(parts) + "\n"
 
