@@ -49,8 +49,8 @@ def comparison_table(
     first, second = compared.columns[1:3]
     differences = zip(compared.difference, compared.ci95)
     text = {
-        first: compared[first].map("{:.1f}".format),
-        second: compared[second].map("{:.1f}".format),
+        first: [interval_text(mean, math.nan) for mean in compared[first]],
+        second: [interval_text(mean, math.nan) for mean in compared[second]],
         f"{first} - {second}": [interval_text(mean, half) for mean, half in differences],
         "unpaired": ["" if math.isnan(h) else f"± {h:.1f}" for h in compared.ci95_unpaired],
         "common seeds": compared.pairs.astype(str),
