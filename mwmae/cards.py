@@ -41,12 +41,12 @@ class ResultCard:
     size: int  # numbers in an embedding
     task: str  # name of the task's folder
     task_hash: str  # digest of what the task asks, see `task_hash`
-    probe: str  # name of the probe's grid, or of the other way
+    probe: str  # name of the grid ('paper', 'kit', or a file's), or of the way of asking ('knn')
     probe_hash: str  # digest of the grid's points or the way's settings, see `probe_hash`
     score: str  # name of the primary score
     seeds: list[int]  # seed of each run of the probe
     test: list[float]  # test score of each seed, mean over folds, as a fraction
-    versions: dict[str, str]  # of mwmae, torch and python
+    versions: dict[str, str]  # of mwmae, torch and python, when the card was made
     date: str  # day on which the result was written, UTC, such as 2026-01-31
     settings: dict = field(default_factory=dict)  # embedding settings that are not the default
     weights_hash: str = ""  # digest of weights and embedding settings; empty: not known

@@ -268,7 +268,7 @@ def clip_reports(
 
 # %% ../nbs/76_clip_report.ipynb #3fcf9d9e
 _NAMES = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "no correction"}
-_FEW = 500  # clips or recordings; with more, seeds and training weigh as much
+_FEW = 500  # clips or recordings; with more, the note is left out, which is a choice
 
 
 def _in_brackets(mean, low, high):
@@ -310,7 +310,7 @@ def _comparison_text(report):
         f"{first} - {second}": map(_in_brackets, compared.difference, compared.low, compared.high),
         "p": compared.p.map(_p_text),
         f"p ({name})": compared.p_adjusted.map(_p_text),
-        "seen from": compared.visible.map("{:.1f}".format)}).set_axis(compared.task)
+        "80 % power at": compared.visible.map("{:.1f}".format)}).set_axis(compared.task)
     notes = [
         "Difference in points with its 95 % interval over seeds and test clips, paired over both.",
         f"p as it is, and adjusted for the number of tasks, {len(compared)} ({name}).",
@@ -318,9 +318,9 @@ def _comparison_text(report):
         "correction, in four of five such tests."]
     few = compared[(compared.groups < _FEW) & compared.visible.notna()]
     if len(few):
-        limits = "; ".join(f"{row.task}: with {_size(row)}, under {row.visible:.1f} points"
+        limits = "; ".join(f"{row.task}, {_size(row)}: {row.visible:.1f} points"
                            for row in few.itertuples())
-        notes.append(f"Differences that are likely to remain unseen: {limits}.")
+        notes.append(f"Smaller true differences than these are found in fewer than four of five tests: {limits}.")
     return table, notes
 
 # %% ../nbs/76_clip_report.ipynb #8efc0982

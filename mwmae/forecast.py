@@ -189,7 +189,7 @@ def forecast(
     grid: str | Path | None,  # 'paper', 'kit', or a JSON file; None: there is no probe
     seeds: int,  # number of seeds
     device: str,  # where to calculate
-    known: dict | None = None,  # speeds of probes that were measured before, and are now
+    known: dict | None = None,  # speeds of probes measured so far; this call adds its own
 ) -> Forecast:  # what is to come
     "Foresee what a model takes on a task. Raises `InputError` if clips cannot be embedded."
     size = task_size(task, model.sample_rate)
@@ -281,7 +281,7 @@ def forecast_table(
     found: list[Forecast],  # of all jobs
 ) -> str:  # some lines
     "A line for each job."
-    lines = [("task", "model", "clips", "hours", "disk", "memory", "embedding", "probes")]
+    lines = [("task", "model", "clips", "hours of sound", "disk", "memory", "embedding", "probes")]
     for each in found:
         lines.append((each.task, each.model, f"{each.clips:,}", f"{each.hours:.2f}",
                       size_text(each.disk), size_text(each.memory),

@@ -244,9 +244,9 @@ def import_task(
     if len(vocabulary) < 2:
         said = f"holds the labels {shown(sorted(vocabulary))}, expected at least two"
         raise InputError(f"{folder.name}: the source {said}")
-    one = not separator and all(len(labels) == 1 for _, _, labels in entries)
-    scores = ["top1_acc", "mAP"] if one else ["mAP", "aucroc"]
-    task = Task(name, folder, version, mode, "scene", "multiclass" if one else "multilabel",
+    single = not separator and all(len(labels) == 1 for _, _, labels in entries)
+    scores = ["top1_acc", "mAP"] if single else ["mAP", "aucroc"]
+    task = Task(name, folder, version, mode, "scene", "multiclass" if single else "multilabel",
                 kind, splits, None, scores, True, {}, _vocabulary(vocabulary))
     sounds = ((dealt[split, file], file, _decoded(file, data, rate), labels)
               for split, file, labels, data in _labelled(files, label, separator, True))

@@ -44,6 +44,12 @@ def _even_steps(hidden, config, extractor, samples):
     return hidden, (torch.arange(steps, dtype=torch.float64) + 0.5) * total / steps
 
 
+def _centred_steps(hidden, config, extractor, samples):
+    "Whisper: a convolution with a stride of two frames, each centred where it begins."
+    steps = hidden.shape[1]
+    return hidden, torch.arange(steps, dtype=torch.float64) * extractor.n_samples / steps
+
+
 def _wave_steps(hidden, config, extractor, samples):
     "Steps of convolutions over the wave, or even ones if there is something else behind these."
     width = hop = 1
@@ -88,7 +94,7 @@ AUDIO_FAMILIES: dict[str, AudioFamily] = {  # `model_type` of a config -> how it
     "clap": AudioFamily(_no_steps, lambda clap: clap.nb_max_samples, "pooler_output"),
     "dac": AudioFamily(_even_steps),
     "encodec": AudioFamily(_even_steps),
-    "whisper": AudioFamily(_even_steps, lambda whisper: whisper.n_samples),
+    "whisper": AudioFamily(_centred_steps, lambda whisper: whisper.n_samples),
 }
 
 # %% ../nbs/80_transformers.ipynb #feca0822
