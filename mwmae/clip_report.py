@@ -156,7 +156,8 @@ def compare_clips(
         seeds = d.estimate.over_seeds * student.ppf(0.975, max(1, d.estimate.seeds - 1))
         rows.append((
             short_name(task), 100 * d.first, 100 * d.second, *[100 * x for x in d.estimate[:3]],
-            d.p, 100 * visible_difference(d.estimate), 100 * seeds if d.estimate.seeds > 1 else math.nan,
+            d.p, 100 * visible_difference(d.estimate),
+            100 * seeds if d.estimate.seeds > 1 else math.nan,
             d.clips, d.estimate.groups, d.estimate.seeds))
     columns = ["task", "first", "second", "difference", "low", "high", "p", "visible",
                "ci95_seeds", "clips", "groups", "seeds"]
@@ -320,7 +321,8 @@ def _comparison_text(report):
     if len(few):
         limits = "; ".join(f"{row.task}, {_size(row)}: {row.visible:.1f} points"
                            for row in few.itertuples())
-        notes.append(f"Smaller true differences than these are found in fewer than four of five tests: {limits}.")
+        notes.append("Smaller true differences than these are found in fewer than four of five "
+                     f"tests: {limits}.")
     return table, notes
 
 # %% ../nbs/76_clip_report.ipynb #8efc0982

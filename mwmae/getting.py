@@ -275,7 +275,8 @@ def _describe(plan, tasks_dir, keep):
         total = size_text(sum(wanted.missing for wanted in missing))
         lines.append(f"download: {total} in {len(missing)} archives{more}")
     free = shutil.disk_usage(_existing(tasks_dir)).free
-    lines.append(f"disk: {size_text(_disk(plan, keep))} needed, {size_text(free)} free in {tasks_dir}")
+    needed = size_text(_disk(plan, keep))
+    lines.append(f"disk: {needed} needed, {size_text(free)} free in {tasks_dir}")
     lines.append("licences as far as we found them (--get list says where); HEAR's LICENSE.txt "
                  "decides")
     return "\n".join(lines)
@@ -391,9 +392,9 @@ def list_archives(
     "List all archives of HEAR: names, estimated size, licence and where that is said."
     lines = [f"  {'name':<10}{'task':<24}{'unpacked':>9}  licence"]
     for known in KNOWN_TASKS:
-        licence = LICENCES[known.abbreviation]
-        lines.append(f"  {known.abbreviation:<10}{known.title:<24}"
-                     f"{size_text(unpacked_bytes(known, rate)):>9}  {licence.name} [{licence.source}]")
+        licence, size = LICENCES[known.abbreviation], size_text(unpacked_bytes(known, rate))
+        lines.append(f"  {known.abbreviation:<10}{known.title:<24}{size:>9}  "
+                     f"{licence.name} [{licence.source}]")
     lines.append("homes:")
     for name, home in HOMES.items():
         rates = ", ".join(map(str, home.rates))

@@ -449,7 +449,8 @@ def hear(
     name, results = read_grid(grid)[0], Path(out) / "results"
     check_precision(precision)
     jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
-    found, skipped = run_jobs(announced(jobs, before), grid, range(seeds), results, device, precision)
+    jobs = announced(jobs, before)
+    found, skipped = run_jobs(jobs, grid, range(seeds), results, device, precision)
     if not found:
         reason = "; ".join(skipped) or f"{tasks_dir} holds no tasks"
         raise InputError(f"nothing could be scored: {reason}")

@@ -59,7 +59,8 @@ def _best_models(board, report):
     return best
 
 # %% ../nbs/69_leaderboard.ipynb #788b157d
-_ABOUT = {"authors": "Authors", "licence": "Licence", "size": "Numbers in an embedding"}  # field -> head of a column
+_ABOUT = {  # field -> head of a column
+    "authors": "Authors", "licence": "Licence", "size": "Numbers in an embedding"}
 
 
 def _about_models(cards):

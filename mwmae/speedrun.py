@@ -216,5 +216,6 @@ def speedrun(
     device = f"{processes().num_processes} x {processes().device.type}, {_processor()}"
     return Timed(
         recipe, " ".join(typed), data, probe, goal, run.reached(), round(score, 4),
-        run.state["step"], round(seconds, 1), course, device, torch.get_num_threads(), torch.__version__, _commit(),
+        run.state["step"], round(seconds, 1), course, device, torch.get_num_threads(),
+        torch.__version__, _commit(),
         date.today().isoformat())
