@@ -1,6 +1,6 @@
 """Our probe beside hear-eval-kit's: the time that both take over the same embeddings, and the scores that come out.
 
-    python benchmarks/probe.py EMBEDDINGS KIT_RUNS [--judge run_heareval.sh] [--grid paper] [--precisions fp32,bf16]
+    python benchmarks/probe.py EMBEDDINGS KIT_RUNS [--judge run_heareval.sh] [--grid paper] [--precisions fp32,bf16,half]
 
 EMBEDDINGS is a folder of embedded tasks, <task>/, made by `mwmae_hear` or by the kit. KIT_RUNS is where the kit's runs
 lie, runs/seed<N>/<task>/test.predicted-scores.json. With --judge, seeds that are not there yet are run first: the script
@@ -11,8 +11,8 @@ Both are measured by the wall clock and in processor seconds; on a machine that 
 compare. Ours is timed with all seeds several times, evenly between the seeds of the kit, since the speed of a shared
 machine changes from minute to minute, and the median counts. What the kit takes for one seed is multiplied by the number
 of seeds, if not all of them were timed. A row goes to benchmarks/results/probe.csv, a row for each task to
-benchmarks/results/probe_parity.csv if the kit has run three seeds or more, and what bfloat16 changes to
-benchmarks/results/probe_precision.csv.
+benchmarks/results/probe_parity.csv if the kit has run three seeds or more, and what another precision
+changes to benchmarks/results/probe_precision.csv.
 """
 import json
 import os
@@ -20,9 +20,11 @@ import resource
 import statistics
 import subprocess
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from fastcore.script import call_parse
@@ -77,8 +79,13 @@ def run_kit(judge, embeddings, out, tasks, grid, seeds, venv, noted):
 
 def run_ours(folders, grid, seeds, precision):
     "All tasks with all seeds: the results, and what it took."
-    start, cpu = time.perf_counter(), time.process_time()
-    results = {folder.name: evaluate(*read_embedded(folder), grid, seeds, "ours", precision=precision) for folder in folders}
+    start, cpu, results = time.perf_counter(), time.process_time(), {}
+    for folder in folders:
+        task, splits = read_embedded(folder)
+        if precision == "half":  # as `mwmae_hear --half` keeps them
+            splits = {name: replace(split, embeddings=split.embeddings.astype(np.float16)) for name, split in splits.items()}
+        products = "bf16" if precision == "bf16" else "fp32"
+        results[folder.name] = evaluate(task, splits, grid, seeds, "ours", precision=products)
     took = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     print(f"ours, all seeds, {precision}: { {name: round(value, 2) for name, value in took.items()} }", flush=True)
     return results, took
@@ -106,17 +113,16 @@ def report(common, results, ours, noted, out, seeds, threads, tasks):
 
 
 def compare_precisions(common, results):
-    "Write what bfloat16 products change in the scores, if both were measured."
-    if not {"fp32", "bf16"} <= results.keys():
-        return
-    for task, half in results["bf16"].items():
-        (mean, width), (whole_mean, whole_width) = interval(half.test), interval(results["fp32"][task].test)
-        row = {name: value for name, value in common.items() if name != "precision"} | dict(
-            task=task, score=half.score, fp32=round(100 * whole_mean, 2), fp32_half_width=round(100 * whole_width, 2),
-            bf16=round(100 * mean, 2), bf16_half_width=round(100 * width, 2),
-            within_larger_half_width=abs(mean - whole_mean) < max(width, whole_width))
-        print(row)
-        write_row("probe_precision.csv", row)
+    "Write what another precision than fp32 changes in the scores, if that was measured, too."
+    for precision in results.keys() - {"fp32"} if "fp32" in results else ():
+        for task, rounded in results[precision].items():
+            (mean, width), (whole_mean, whole_width) = interval(rounded.test), interval(results["fp32"][task].test)
+            row = common | dict(
+                precision=precision, task=task, score=rounded.score, fp32=round(100 * whole_mean, 2), fp32_half_width=round(100 * whole_width, 2),
+                rounded=round(100 * mean, 2), half_width=round(100 * width, 2),
+                within_larger_half_width=abs(mean - whole_mean) < max(width, whole_width))
+            print(row)
+            write_row("probe_precision.csv", row)
 
 
 @call_parse
@@ -130,7 +136,7 @@ def main(
     kit_seeds: int = None,  # Number of seeds that the kit runs; default: as many
     threads: int = 1,  # Threads of ours; the kit has one
     repeats: int = 3,  # Number of times to time ours
-    precisions: str = "fp32",  # Of the products of ours, one after the other: fp32, or fp32,bf16
+    precisions: str = "fp32",  # Of ours, one after the other: fp32, bf16 (products), half (float16 embeddings)
     name: str = None,  # What to call these tasks in the results; default: the folder's name
 ):
     "Time and compare both probes."

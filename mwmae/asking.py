@@ -470,18 +470,19 @@ def hear_asked(
     ask: str = "probe",  # ways of asking, separated by commas
     precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
     before: Callable | None = None,  # is given the list of all jobs, before the first begins
+    half: bool = False,  # keep embeddings as float16
     **how,  # settings of `embed_with_options`
 ) -> str:  # what to print at the end
     "The work of `mwmae_hear --ask`. Raises `InputError` if nothing could be scored."
     ways, results, name = read_ask(ask), Path(out) / "results", read_grid(grid)[0]
     if ways == ["probe"]:
         return hear(tasks_dir, model, grid, seeds, out, embeddings, device, precision, before,
-                    **how)
+                    half, **how)
     check_precision(precision)
     if "probe" in ways and name in WAYS:
         raise InputError(f"--grid is {grid}, and {name} is a way of asking, whose results would "
                          "have the same name; expected another name of the file")
-    jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
+    jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)
     found, skipped = _ask_jobs(
         announced(jobs, before), ways, grid, range(seeds), results, device, precision)
     if not found:

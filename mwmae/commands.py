@@ -254,6 +254,7 @@ def mwmae_hear(
     # factors of the probe's large products: fp32, or bf16, which is faster where the processor has
     # it, with scores that agree within their intervals
     probe_precision: str = "fp32",
+    half: bool = False,  # keep embeddings as float16: half the disk, scores that agree
     plan: bool = False,  # only say how much disk, memory and time each job will take
     # where to compute, such as cpu or cuda; default: the accelerator if there is one
     device: str = None,
@@ -280,11 +281,11 @@ def mwmae_hear(
     device, how = str(choose_device(device)), dict(layers=layers, pool=pool, overlap=overlap)
     look = partial(_foresee, grid if "probe" in ask.split(",") else None, seeds, out, device)
     if plan:
-        jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
+        jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)
         look(True, [*jobs])
         return
     print(hear_asked(tasks_dir, model, grid, seeds, out, embeddings, device, ask,
-                     probe_precision, partial(look, False), **how))
+                     probe_precision, partial(look, False), half, **how))
 
 
 def _foresee(grid, seeds, out, device, whole, jobs):

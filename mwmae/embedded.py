@@ -45,10 +45,11 @@ def _map_embeddings(folder, split):
         raise InputError(f"{shape_path}: {said}")
     n, d = shape
     size = path.stat().st_size if path.is_file() else 0
-    if size != 4 * n * d:
+    dtypes = {4 * n * d: np.float32, 2 * n * d: np.float16}
+    if size not in dtypes:
         said = f"holds {size} bytes, expected {4 * n * d} for {n} x {d} numbers"
         raise InputError(f"{path}: {said}")
-    return np.memmap(path, np.float32, "r", shape=(n, d))
+    return np.memmap(path, dtypes[size], "r", shape=(n, d))
 
 # %% ../nbs/29_embedded.ipynb #baa530b6
 def _json_labels(path):
@@ -258,7 +259,7 @@ class StoredRows:
         parts = []
         for first, array in zip(self.starts, self.arrays):
             parts.append(array[max(0, start - first) : max(0, stop - first)])
-        x = torch.from_numpy(np.concatenate(parts))
+        x = torch.from_numpy(np.concatenate(parts)).float()
         if self.centre is not None:
             x -= self.centre
         return x.to(self.device, self.dtype)

@@ -146,10 +146,11 @@ _PAGE = 4096  # bytes that the smallest file takes
 _FILES = {"scene": 2, "event": 3}  # of a clip
 
 
-def _disk_bytes(task, size, rows, width):
+def _disk_bytes(task, size, rows, width, half):
     "What the embeddings of a task take on the disk."
-    own = math.ceil((4 * rows * width + 128) / _PAGE) + _FILES[task.embedding_type] - 1
-    return size.total * (own * _PAGE + 4 * rows * width)
+    values = (2 if half else 4) * rows * width
+    own = math.ceil((values + 128) / _PAGE) + _FILES[task.embedding_type] - 1
+    return size.total * (own * _PAGE + values)
 
 
 def _memory_bytes(task, size, rows, width):
@@ -190,6 +191,7 @@ def forecast(
     seeds: int,  # number of seeds
     device: str,  # where to calculate
     known: dict | None = None,  # speeds of probes measured so far; this call adds its own
+    half: bool = False,  # whether embeddings are kept as float16
 ) -> Forecast:  # what is to come
     "Foresee what a model takes on a task. Raises `InputError` if clips cannot be embedded."
     size = task_size(task, model.sample_rate)
@@ -197,7 +199,7 @@ def forecast(
     known = {} if known is None else known
     return Forecast(
         task.full_name, model.name, size.total, size.total * size.seconds / 3600,
-        _disk_bytes(task, size, rows, width), _memory_bytes(task, size, rows, width),
+        _disk_bytes(task, size, rows, width, half), _memory_bytes(task, size, rows, width),
         seconds * size.total,
         _probe_seconds(task, size, rows, width, grid, seeds, device, known))
 
@@ -218,7 +220,8 @@ def _foresee(job, grid, seeds, results, device, known):
     if folder is None or grid and result_path(results, model, name, read_grid(grid)[0]).exists():
         return None
     if not (folder / ".done.embeddings").is_file():
-        return forecast(embed.args[0], embed.args[1], grid, seeds, device, known)
+        half = embed.keywords.get("half", False)
+        return forecast(embed.args[0], embed.args[1], grid, seeds, device, known, half)
     task, size, rows, width = _embedded_size(folder)
     probes = _probe_seconds(task, size, rows, width, grid, seeds, device, known)
     memory = _memory_bytes(task, size, rows, width)

@@ -308,6 +308,7 @@ def _hear_jobs(
     models: list[str],  # names for `open_hear_model`
     out: str | Path,  # folder of embeddings and results
     device: str,  # where to calculate
+    half: bool,  # keep embeddings as float16
     **how,  # settings of `embed_with_options`
 ):  # yields what `run_jobs` takes
     "What there is to do, task by task."
@@ -327,7 +328,7 @@ def _hear_jobs(
             continue
         for model in opened:
             folder = Path(out) / "embeddings" / model.name / name
-            yield name, model.name, partial(embed_task, task, model, folder)
+            yield name, model.name, partial(embed_task, task, model, folder, half=half)
 
 # %% ../nbs/33_hear.ipynb #1b5dc182
 def _ready_jobs(
@@ -401,6 +402,7 @@ def begin_jobs(
     embeddings: str | Path | None,  # ready embeddings of one model
     device: str,  # where to calculate
     how: dict,  # settings of `embed_with_options`
+    half: bool = False,  # keep embeddings as float16
 ):  # yields what `run_jobs` takes
     "The jobs of `mwmae_hear`. Raises `InputError` if the options do not go together."
     if not 1 <= seeds <= _MOST_SEEDS:
@@ -418,7 +420,7 @@ def begin_jobs(
     if not names:
         raise InputError(f"--model is {shown(model)}, "
                          "expected names of models, separated by commas")
-    return _hear_jobs(tasks_dir, names, out, device, **how)
+    return _hear_jobs(tasks_dir, names, out, device, half, **how)
 
 
 def announced(
@@ -443,12 +445,13 @@ def hear(
     device: str,  # where to calculate
     precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
     before: Callable | None = None,  # is given the list of all jobs, before the first begins
+    half: bool = False,  # keep embeddings as float16
     **how,  # settings of `embed_with_options`
 ) -> str:  # what to print at the end
     "The work of `mwmae_hear`. Raises `InputError` if nothing could be scored."
     name, results = read_grid(grid)[0], Path(out) / "results"
     check_precision(precision)
-    jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how)
+    jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)
     jobs = announced(jobs, before)
     found, skipped = run_jobs(jobs, grid, range(seeds), results, device, precision)
     if not found:

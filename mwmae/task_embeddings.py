@@ -104,7 +104,7 @@ def _beside(path, ending):
     return path.with_name(path.name + ending)
 
 
-def _write_clip(path, embedding, labels, times):
+def _write_clip(path, embedding, labels, times, dtype=np.float32):
     "Write what belongs to one sound, the embedding last."
     if times is not None:
         _beside(path, ".timestamps.json").write_text(json.dumps(times.tolist()), encoding="utf-8")
@@ -112,7 +112,7 @@ def _write_clip(path, embedding, labels, times):
     _beside(path, ".target-labels.json").write_text(json.dumps(labels), encoding="utf-8")
     with atomic_file(_beside(path, ".embedding.npy"), flush=False) as temporary:
         with open(temporary, "wb") as file:
-            np.save(file, embedding)
+            np.save(file, embedding.astype(dtype))
 
 # %% ../nbs/28_task_embeddings.ipynb #f7fb1481
 def load_embedding(
@@ -164,14 +164,14 @@ def _write_json(path, content, **options):
         temporary.write_text(json.dumps(content, **options), encoding="utf-8")
 
 
-def _write_block(task, split, files, folder):
+def _write_block(task, split, files, folder, dtype):
     "Write the rows of a split into one file: rows of each sound, columns, size and CRC-32."
     rows, widths, size, checksum = [], set(), 0, 0
     dimensions = 2 if task.embedding_type == "event" else 1
     path = folder / f"{split}.embeddings.npy"
     with atomic_file(path) as temporary, open(temporary, "wb") as block:
         for file in files:
-            embedding = load_embedding(folder / split / file, dimensions).astype(np.float32)
+            embedding = load_embedding(folder / split / file, dimensions).astype(dtype)
             values = embedding.tobytes()
             block.write(values)
             size, checksum = size + len(values), zlib.crc32(values, checksum)
@@ -183,9 +183,9 @@ def _write_block(task, split, files, folder):
     return rows, widths.pop(), [size, checksum]
 
 # %% ../nbs/28_task_embeddings.ipynb #00b64ced
-def _collect(task, split, files, truth, folder):
+def _collect(task, split, files, truth, folder, dtype):
     "Put a split together, its rows in the order of `files`: size and CRC-32 of the block."
-    rows, width, key = _write_block(task, split, files, folder)
+    rows, width, key = _write_block(task, split, files, folder, dtype)
     labels, moments = [], []
     for file, count in zip(files, rows):
         if task.embedding_type == "event":
@@ -249,7 +249,7 @@ def _is_older(state, folder, split, file):
     return False
 
 # %% ../nbs/28_task_embeddings.ipynb #5537b4bd
-def _embed_split(task, split, truth, model, folder, batch_seconds, workers, bar):
+def _embed_split(task, split, truth, model, folder, batch_seconds, workers, bar, dtype):
     "Embed the sounds of a split that are not embedded yet: a sentence for each that cannot be."
     (folder / split).mkdir(parents=True, exist_ok=True)
     rate, event = model.sample_rate, task.embedding_type == "event"
@@ -265,7 +265,10 @@ def _embed_split(task, split, truth, model, folder, batch_seconds, workers, bar)
         if not files:
             continue
         for file, embedding, times in embed_batch(model, event, files, audio, failures):
-            _write_clip(folder / split / file, embedding, truth[file], times)
+            if np.abs(embedding).max() > np.finfo(dtype).max:
+                failures.append(f"{file}: its embedding holds a number beyond {dtype}")
+                continue
+            _write_clip(folder / split / file, embedding, truth[file], times, dtype)
             _note_clip(folder, split, file, states[file])
         bar.update(len(files))
     return [f"{split}/{sentence}" for sentence in failures]
@@ -280,12 +283,13 @@ _CLIP_ENDINGS = (".embedding.npy", ".target-labels.json", ".timestamps.json")
 _TEMPORARY = re.compile(r"\..*\.tmp")  # what a killed program leaves
 
 
-def _made_from(task, model):
+def _made_from(task, model, half=False):
     "What the embeddings of a task depend on, apart from the sounds."
     digest = hashlib.blake2b(digest_size=16)
     for name in (*_COPIES, *(f"{split}.json" for split in task.splits)):
         digest.update((task.folder / name).read_bytes())
-    return {"model": model.name, "weights": model.fingerprint, "task": digest.hexdigest()}
+    origin = {"model": model.name, "weights": model.fingerprint, "task": digest.hexdigest()}
+    return origin | ({"numbers": "float16"} if half else {})
 
 # %% ../nbs/28_task_embeddings.ipynb #970c8008
 def _mark(folder):
@@ -303,7 +307,8 @@ def _mark(folder):
 
 def _is_of(mark, origin):
     "Whether a mark is that of embeddings of this origin."
-    return mark is not None and {name: mark[name] for name in origin} == origin
+    names = {*origin, "numbers"}  # which only embeddings in float16 have
+    return mark is not None and all(mark.get(name) == origin.get(name) for name in names)
 
 
 def _is_done(folder, task, model, origin):
@@ -398,9 +403,10 @@ def embed_task(
     out_folder: str | Path,  # folder of this task's embeddings, EMBEDDINGS/<model>/<task>
     batch_seconds: float = 60.0,  # most seconds of sound to embed at a time
     workers: int = 0,  # processes that read sounds beside this one
+    half: bool = False,  # keep embeddings as float16, at half the size
 ) -> Path:  # `out_folder`
     "Embed a task, or the rest of it. Raises `InputError` naming the sounds that could not be."
-    folder, origin = Path(out_folder), _made_from(task, model)
+    folder, origin = Path(out_folder), _made_from(task, model, half)
     if _is_done(folder, task, model, origin):
         return folder
     _check_ours(folder)
@@ -415,17 +421,18 @@ def _embed_all(task, model, folder, origin, batch_seconds, workers):
     "Embed what is missing in a claimed folder, and put it together."
     truth = {split: read_split(task.folder, split) for split in task.splits}
     clips, failures = sum(map(len, truth.values())), []
+    dtype = np.dtype(origin.get("numbers", "float32"))
     title = f"{model.name}: {task.name}"
     with tqdm(desc=title, total=clips, unit=" clips", disable=None) as bar:
         for split, labels in truth.items():
             failures += _embed_split(
-                task, split, labels, model, folder, batch_seconds, workers, bar)
+                task, split, labels, model, folder, batch_seconds, workers, bar, dtype)
     if failures:
         said = f"{len(failures)} of {clips} sounds could not be embedded"
         raise InputError(f"{task.folder}: {said}: {shorten_list(failures, 5, '; ')}")
     keys = {}
     for split, files in row_order(truth).items():
-        keys[split] = _collect(task, split, files, truth[split], folder)
+        keys[split] = _collect(task, split, files, truth[split], folder, dtype)
     _write_json(folder / "made_from.json", origin | {"rows": keys}, indent=1)
     with atomic_file(folder / ".done.embeddings") as temporary:
         temporary.touch()
