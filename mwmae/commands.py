@@ -295,7 +295,7 @@ def _foresee(grid, seeds, out, device, whole, jobs):
     if whole:
         print(forecast_table(found))
     if whole or found:
-        print(forecast_total(found, out), file=sys.stdout if whole else sys.stderr)
+        print(forecast_total(found, out), flush=True)  # before hours of work
 
 
 def _get(*wanted):

@@ -8,6 +8,7 @@ __all__ = ['TRIES', 'FaultyServer', 'DownloadError', 'open_address', 'part_paths
            'verify_checksum', 'fetch_file']
 
 # %% ../nbs/57_download.ipynb #02f767bf
+import errno
 import hashlib
 import http.client
 import json
@@ -312,11 +313,11 @@ def check_space(
     needed: int,  # bytes
     what: str,  # that needs them, for the message
 ):
-    "Raise `InputError` if a disk has not that many bytes left."
+    "Raise `OSError` if a disk has not that many bytes left."
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(f"{folder}: {what} needs {size_text(needed)}, expected at most the "
-                         f"{size_text(free)} that are free")
+        said = f"no space left for {what}: {size_text(needed)} needed, {size_text(free)} free"
+        raise OSError(errno.ENOSPC, said, str(folder))
 
 
 def size_text(

@@ -25,7 +25,7 @@ from .embedded import read_embedded
 from .probe import list_folds, ProbeConfig, read_grid, Rows, run_key, task_points, tried_points
 from .probes import IN_MEMORY, train_runs
 from .hear import result_path
-from .download import size_text
+from .download import check_space, size_text
 
 # %% ../nbs/78_forecast.ipynb #9b136ff1
 @dataclass(frozen=True)
@@ -268,11 +268,9 @@ def forecast_total(
     found: list[Forecast],  # of all jobs
     out: str | Path,  # folder that is written to
 ) -> str:  # a line
-    "Sum up a forecast. Raises `InputError` if the disk has not that much room."
+    "Sum up a forecast. Raises `OSError` if the disk has not that much room."
     free, disk = shutil.disk_usage(out).free, sum(each.disk for each in found)
-    if disk > free:
-        raise InputError(f"{out}: the embeddings need about {size_text(disk)}, expected at most "
-                         f"the {size_text(free)} that are free")
+    check_space(out, disk, "the embeddings")
     fixed = sum(each.embedding for each in found)
     ends = [fixed + sum(each.probes[i] for each in found) for i in (0, 1)]
     memory = max((each.memory for each in found), default=0)

@@ -176,7 +176,8 @@ def world_sentence(
 ) -> str:  # one line; empty if it is a mistake of ours
     "What the machine could not do, if that is what an error is about."
     if isinstance(error, OSError):
-        reason = (error.strerror or str(error)).strip().lower()
+        reason = (error.strerror or str(error)).strip()
+        reason = reason[:1].lower() + reason[1:]
         return f"{error.filename}: {reason}" if error.filename is not None else reason
     text = " ".join(str(error).split())
     if isinstance(error, BrokenProcessPool) or _DEAD_WORKER.search(text):
