@@ -274,7 +274,8 @@ def forecast_total(
     fixed = sum(each.embedding for each in found)
     ends = [fixed + sum(each.probes[i] for each in found) for i in (0, 1)]
     memory = max((each.memory for each in found), default=0)
-    return (f"expected: {len(found)} jobs, {time_text(*ends)}; {size_text(disk)} of disk "
+    jobs = f"{len(found)} job" + ("" if len(found) == 1 else "s")
+    return (f"expected: {jobs}, {time_text(*ends)}; {size_text(disk)} of disk "
             f"({size_text(free)} free), {size_text(memory)} of embeddings in memory")
 
 
