@@ -226,6 +226,22 @@ def _rows(parquet, file, path, timestamps):
         columns["time_ms"] = np.load(path.with_suffix(".times.npy")).astype(np.float32)
     return parquet.table(columns)
 
+# %% ../nbs/18_embed_files.ipynb #acfb3b3a
+_GROUP = 10_000  # rows
+
+
+def _grouped(pyarrow, tables):
+    "Join tables until they have `_GROUP` rows or more."
+    held, rows = [], 0
+    for table in tables:
+        held.append(table)
+        rows += len(table)
+        if rows >= _GROUP:
+            yield pyarrow.concat_tables(held)
+            held, rows = [], 0
+    if held:
+        yield pyarrow.concat_tables(held)
+
 # %% ../nbs/18_embed_files.ipynb #1186c424
 def _write_table(path, rows, parts, names):
     "Add the arrays of `names` in the folder `parts` to a table that holds `rows`."
@@ -236,7 +252,7 @@ def _write_table(path, rows, parts, names):
     added = (_rows(pyarrow, listed_name(name), parts / f"{name}.npy", steps) for name in names)
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         writer = None
-        for some in chain(_kept_rows(path, twice), added):
+        for some in _grouped(pyarrow, chain(_kept_rows(path, twice), added)):
             writer = writer or pyarrow.parquet.ParquetWriter(file, some.schema)
             writer.write_table(some)
         writer.close()
