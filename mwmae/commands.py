@@ -290,10 +290,14 @@ def mwmae_hear(
 
 def _foresee(grid, seeds, out, device, whole, jobs):
     "Say what jobs will take: a line, or all of it."
-    from mwmae.forecast import forecast_jobs, forecast_table, forecast_total
+    from mwmae.audio import InputError
+    from mwmae.forecast import forecast_jobs, forecast_table, forecast_total, left_out
     found = forecast_jobs(jobs, grid, seeds, Path(out) / "results", device)
     if whole:
-        print(forecast_table(found))
+        said = left_out(jobs)
+        if said and not found:
+            raise InputError(f"nothing can be foreseen: {'; '.join(said)}")
+        print("\n".join([forecast_table(found), *said]))
     if whole or found:
         print(forecast_total(found, out), flush=True)  # before hours of work
 

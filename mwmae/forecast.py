@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TaskSize', 'task_size', 'time_encoder', 'time_probe', 'fewest_passes', 'Forecast', 'forecast', 'forecast_jobs',
-           'time_text', 'forecast_total', 'forecast_table']
+           'left_out', 'time_text', 'forecast_total', 'forecast_table']
 
 # %% ../nbs/78_forecast.ipynb #0a846e36
 import math
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .audio import InputError, sound_info
+from .workers import error_sentence, one_line
 from .tasks import load_sound, read_split, sound_path, Task
 from .encoders import embed_batch, HearModel
 from .task_embeddings import embed_task
@@ -243,6 +244,21 @@ def forecast_jobs(
         except (InputError, OSError):  # the run itself will say what is wrong
             continue
     return [each for each in found if each is not None]
+
+
+def left_out(
+    jobs: list,  # as `begin_jobs` gives them
+) -> list[str]:  # a sentence for each job that cannot begin
+    "What is wrong with models that cannot be opened, and with tasks."
+    said = []
+    for task, model, embed in jobs:
+        if embed.func in (embed_task, Path):
+            continue
+        try:
+            embed()
+        except Exception as error:  # a model may be any author's
+            said.append(one_line(f"left out {model or task}: {error_sentence(error)}"))
+    return said
 
 # %% ../nbs/78_forecast.ipynb #5bd62c69
 _UNITS = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
