@@ -265,6 +265,9 @@ def clip_reports(
             if len(compared):
                 report.pair, report.compared = two, compared
         reports.append(report)
+    alone = sorted({clips.task for clips in found if groups and task_groups(clips, group) is None})
+    if alone:
+        skipped.append(f"--groups fits no clip of {', '.join(alone)}: each stands alone")
     return reports, skipped + _without_clips(results, found)
 
 # %% ../nbs/82_clip_report.ipynb #3fcf9d9e
@@ -315,7 +318,7 @@ def _comparison_text(report):
     notes = [
         "Difference in points with its 95 % interval over seeds and test clips, paired over both.",
         f"p as it is, and adjusted for the number of tasks, {len(compared)} ({name}).",
-        "Seen from: a true difference of so many points would give p < 0.05, before the "
+        "80 % power at: a true difference of so many points would give p < 0.05, before the "
         "correction, in four of five such tests."]
     few = compared[(compared.groups < _FEW) & compared.visible.notna()]
     if len(few):

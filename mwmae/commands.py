@@ -269,7 +269,7 @@ def mwmae_hear(
 ):
     "Score models on HEAR tasks, by a probe or in other ways. Run it again to continue."
     from mwmae.embed import choose_device
-    from mwmae.asking import hear_asked
+    from mwmae.asking import hear_asked, read_ask
     from mwmae.hear import begin_jobs
     from mwmae.task_sets import describe_tasks
     if get is not None:
@@ -279,7 +279,7 @@ def mwmae_hear(
         print(describe_tasks("." if tasks_dir is None else tasks_dir))
         return
     device, how = str(choose_device(device)), dict(layers=layers, pool=pool, overlap=overlap)
-    look = partial(_foresee, grid if "probe" in ask.split(",") else None, seeds, out, device)
+    look = partial(_foresee, grid if "probe" in read_ask(ask) else None, seeds, out, device)
     if plan:
         jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)
         look(True, [*jobs])
