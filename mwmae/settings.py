@@ -87,7 +87,7 @@ class PretrainConfig:
     # (on an NVIDIA GPU as many as fit into its memory)
     micro_batch: int | None = None
     # learning rate for 256 clips per step; it grows with the batch (below 100,000 clips the rate
-    # peaks at 0.4 / width of the encoder; otherwise 1.5e-5)
+    # peaks at 0.05 / width of the encoder; otherwise 1.5e-5)
     base_lr: float = 1.5e-5
     warmup: float = 10.0  # epochs in which the learning rate rises (a tenth of the epochs)
     weight_decay: float = 0.05  # weight decay on all parameters
@@ -387,7 +387,7 @@ def machine_settings(
     if clips < 100_000:
         chosen.setdefault("beta2", 0.95)
         width = named_config(chosen["model"]).encoder_width
-        chosen.setdefault("base_lr", 0.4 / width * 256 / batch)
+        chosen.setdefault("base_lr", 0.05 / width * 256 / batch)
     steps = math.ceil(clips / batch) * chosen["epochs"]
     chosen.setdefault("evaluate_every", max(1, min(1000, steps // 20)))
     chosen.setdefault("save_every", max(1, min(1000, steps // 10)))
