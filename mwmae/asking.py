@@ -8,7 +8,6 @@ __all__ = ['WAYS', 'FoldRows', 'Answer', 'label_scores', 'best_of', 'ask_knn', '
 
 # %% ../nbs/56_asking.ipynb #e69bf698
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -29,15 +28,14 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .files import shown
-from .workers import error_sentence, one_line, world_sentence
 from .tasks import read_task, shorten_list, Task
 from .embedded import check_precision, EmbeddedSplit, read_embedded
 from .scores import check_scores, SCORES
 from .probe import Fold, list_folds, read_grid, Rows
 from .probes import fold_rows
 from mwmae.hear import (
-    announced, begin_jobs, check_splits, hear, kept_result, result_path, score_embeddings,
-    TaskResult,
+    announced, begin_jobs, check_found, check_splits, hear, kept_result, refuse, result_path,
+    run_jobs, score_embeddings, TaskResult,
 )
 from .report import report_text, ways_report, ways_table
 
@@ -396,67 +394,42 @@ def ask_embeddings(
     return kept_result(embeddings, path, _run_seeds(way, seeds), way_settings(name), ask)
 
 # %% ../nbs/56_asking.ipynb #e7e8f04a
-def _applicable(task, ways):
-    "The ways that apply to a task, and a sentence about the others; empty if there are none."
+def _applicable(
+    task: Task,  # any task
+    ways: list[str],  # 'probe' and names in `WAYS`
+) -> dict[str, list[str]]:  # of the ways that apply under '', of the others by the reason
+    "Which ways apply to a task, and why the others do not."
     reasons = {}
     for name in ways:
         reason = "" if name == "probe" else _why_not(task, name)
         reasons.setdefault(reason, []).append(name)
-    apply = reasons.pop("", [])
-    return apply, "; ".join(f"{', '.join(names)} not asked: {reason}"
-                            for reason, names in reasons.items())
+    return reasons
 
-# %% ../nbs/56_asking.ipynb #5cc9d018
-class _Attempts:
-    "Does one thing after another, and reports what fails."
-
-    def __init__(self):
-        self.skipped, self.errors = [], []
-
-    def say(self, job, sentence):
-        "Report that something was not done."
-        self.skipped.append(one_line(f"skipped {job}: {sentence}"))
-        print(self.skipped[-1], file=sys.stderr)
-
-    def attempt(self, job, work):
-        "What `work` returns; None if it fails."
-        try:
-            return work()
-        except Exception as error:  # is reported, and the next job begins
-            self.errors.append(error)
-            self.say(job, error_sentence(error))
-
-# %% ../nbs/56_asking.ipynb #b5202ac2
-def _ask_jobs(
-    jobs,  # (task, model, function that returns the folder of embeddings)
+# %% ../nbs/56_asking.ipynb #210b6350
+def _asking(
     ways: list[str],  # 'probe' and names in `WAYS`
     grid: str | Path,  # of the probe: 'paper', 'kit', or a JSON file
     seeds: list[int],  # of probes, and where there is chance in a way
     results: str | Path,  # folder of results
     device: str,  # where to calculate
-    precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
-) -> tuple[list[TaskResult], list[str]]:  # results, and a sentence for each thing not done
-    "Embed and ask, job by job. Raises the first error if all jobs fail for want of the machine."
-    attempts, found = _Attempts(), []
-    for task, model, embed in jobs:
-        job = " ".join(part for part in (model, task) if part)
-        folder = attempts.attempt(job, embed)
-        meant = folder and attempts.attempt(job, lambda: _applicable(read_task(folder), ways))
-        if not meant:
-            continue
-        if meant[1]:
-            attempts.say(job, meant[1])
-        for way in meant[0]:
-            if way == "probe":
+    precision: str,  # of the probe's large products, a name of `PRODUCTS`
+) -> Callable:  # for folder and model yields (way, function that returns a `TaskResult`)
+    "What `run_jobs` asks of embeddings."
+
+    def ask(folder, model):
+        "Every way that applies, and one error for each reason why others do not."
+        reasons = _applicable(read_task(folder), ways)
+        for name in reasons.pop("", []):
+            if name == "probe":
                 work = partial(
                     score_embeddings, folder, model, grid, seeds, results, device, precision)
             else:
-                work = partial(ask_embeddings, folder, model, way, seeds, results, device)
-            found.append(attempts.attempt(f"{job} {way}", work))
-    found = [result for result in found if result is not None]
-    if attempts.errors and not found and all(map(world_sentence, attempts.errors)):
-        raise attempts.errors[0]
-    return found, attempts.skipped
+                work = partial(ask_embeddings, folder, model, name, seeds, results, device)
+            yield name, work
+        for reason, names in reasons.items():
+            yield ", ".join(names), partial(refuse, InputError(f"not asked: {reason}"))
+
+    return ask
 
 # %% ../nbs/56_asking.ipynb #77cb1719
 def hear_asked(
@@ -483,11 +456,9 @@ def hear_asked(
         raise InputError(f"--grid is {grid}, and {name} is a way of asking, whose results would "
                          "have the same name; expected another name of the file")
     jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)
-    found, skipped = _ask_jobs(
-        announced(jobs, before), ways, grid, range(seeds), results, device, precision)
-    if not found:
-        reason = "; ".join(skipped) or f"{tasks_dir} holds no tasks"
-        raise InputError(f"nothing could be scored: {reason}")
+    asking = _asking(ways, grid, range(seeds), results, device, precision)
+    found, skipped = run_jobs(announced(jobs, before), asking)
+    check_found(found, skipped, tasks_dir)
     text = report_text(ways_report(found), shutil.get_terminal_size((120, 24)).columns)
     lines = [text, f"skipped: {len(skipped)}, see above"] if skipped else [text]
     return "\n".join([*lines, f"more: mwmae_report {results}"])

@@ -52,7 +52,7 @@ from mwmae.encoders import embed_with_options, open_hear_model, random_model
 from mwmae.task_embeddings import embed_task, row_order
 from mwmae.embedded import read_embedded
 from mwmae.probe import list_folds, read_grid, task_points
-from mwmae.hear import best_of_folds, load_result, run_jobs
+from mwmae.hear import best_of_folds, load_result, probing, run_jobs
 from mwmae.compare import collect_results, score_rows
 from mwmae.report import card_scores, grid_report, markdown_table, report_table, report_text
 from mwmae.commands import command
@@ -261,7 +261,7 @@ def evaluate(here):
     hurried = [job for job in jobs if job[1] not in ("longest", "longest_wide", "random_wide")]
     results, skipped = here.out / "hear" / "results", []
     for some, grid in ((jobs, here.grid), (hurried, QUICK)):
-        skipped += run_jobs(some, grid, range(here.seeds), results, here.device)[1]
+        skipped += run_jobs(some, probing(grid, range(here.seeds), results, here.device))[1]
     if skipped:
         raise InputError("; ".join(skipped))
 

@@ -17,7 +17,7 @@ from mwmae.audio import InputError
 from mwmae.commands import command
 from mwmae.compare import over_runs, score_rows
 from mwmae.files import atomic_file, FolderClaim
-from mwmae.hear import run_jobs
+from mwmae.hear import probing, run_jobs
 from mwmae.probe import read_grid
 from mwmae.report import grid_report, report_text
 from mwmae.task_embeddings import embed_task
@@ -83,7 +83,8 @@ def scores(here, name):
         folder = here.out / "embeddings" / name / task.full_name
         jobs.append((task.full_name, name, partial(embed_task, task, model, folder)))
     kept = here.out / "scores"
-    results, skipped = run_jobs(jobs, here.grid, range(here.seeds), kept, here.device)
+    asked = probing(here.grid, range(here.seeds), kept, here.device)
+    results, skipped = run_jobs(jobs, asked)
     if skipped:
         raise InputError("; ".join(skipped))
     return score_rows(results).round(3)
