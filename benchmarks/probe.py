@@ -11,8 +11,8 @@ Both are measured by the wall clock and in processor seconds; on a machine that 
 compare. Ours is timed with all seeds several times, evenly between the seeds of the kit, since the speed of a shared
 machine changes from minute to minute, and the median counts. What the kit takes for one seed is multiplied by the number
 of seeds, if not all of them were timed. A row goes to benchmarks/results/probe.csv, a row for each task to
-benchmarks/results/probe_parity.csv if the kit has run three seeds or more, and what another precision
-changes to benchmarks/results/probe_precision.csv.
+benchmarks/results/probe_parity.csv if the kit has run three seeds or more, and how scores differ between the first of
+--precisions and the others to benchmarks/results/probe_precision.csv.
 """
 import json
 import os
@@ -34,6 +34,7 @@ from mwmae.audio import InputError
 from mwmae.files import atomic_file
 from mwmae.hear import evaluate, interval
 from mwmae.embedded import read_embedded
+from mwmae.probe import SCREENED
 
 RESULTS = Path(__file__).parent / "results"
 KIT_GRIDS = {"paper": "mwmae", "kit": "kit"}
@@ -80,6 +81,8 @@ def run_kit(judge, embeddings, out, tasks, grid, seeds, venv, noted):
 def run_ours(folders, grid, seeds, precision):
     "All tasks with all seeds: the results, and what it took."
     start, cpu, results = time.perf_counter(), time.process_time(), {}
+    if precision.endswith(SCREENED):
+        grid, precision = grid + SCREENED, precision.removesuffix(SCREENED)
     for folder in folders:
         task, splits = read_embedded(folder)
         if precision == "half":  # as `mwmae_hear --half` keeps them
@@ -113,13 +116,14 @@ def report(common, results, ours, noted, out, seeds, threads, tasks):
 
 
 def compare_precisions(common, results):
-    "Write what another precision than fp32 changes in the scores, if that was measured, too."
-    for precision in results.keys() - {"fp32"} if "fp32" in results else ():
-        for task, rounded in results[precision].items():
-            (mean, width), (whole_mean, whole_width) = interval(rounded.test), interval(results["fp32"][task].test)
+    "Write how the scores of the first precision differ from those of the others."
+    (than, whole), *others = results.items()
+    for precision, found in others:
+        for task, result in found.items():
+            (mean, width), (whole_mean, whole_width) = interval(result.test), interval(whole[task].test)
             row = common | dict(
-                precision=precision, task=task, score=rounded.score, fp32=round(100 * whole_mean, 2), fp32_half_width=round(100 * whole_width, 2),
-                rounded=round(100 * mean, 2), half_width=round(100 * width, 2),
+                precision=precision, than=than, task=task, score=result.score, plain=round(100 * whole_mean, 2),
+                plain_half_width=round(100 * whole_width, 2), found=round(100 * mean, 2), half_width=round(100 * width, 2),
                 within_larger_half_width=abs(mean - whole_mean) < max(width, whole_width))
             print(row)
             write_row("probe_precision.csv", row)
@@ -136,7 +140,7 @@ def main(
     kit_seeds: int = None,  # Number of seeds that the kit runs; default: as many
     threads: int = 1,  # Threads of ours; the kit has one
     repeats: int = 3,  # Number of times to time ours
-    precisions: str = "fp32",  # Of ours, one after the other: fp32, bf16 (products), half (float16 embeddings)
+    precisions: str = "fp32",  # Of ours: fp32, bf16 (products), half (float16 embeddings), each also with -screened
     name: str = None,  # What to call these tasks in the results; default: the folder's name
 ):
     "Time and compare both probes."

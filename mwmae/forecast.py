@@ -23,8 +23,10 @@ from .tasks import load_sound, read_split, sound_path, Task
 from .encoders import embed_batch, HearModel
 from .task_embeddings import embed_task
 from .embedded import read_embedded
-from .probe import list_folds, ProbeConfig, read_grid, Rows, run_key, task_points, tried_points
-from .probes import IN_MEMORY, train_runs
+from mwmae.probe import (
+    list_folds, ProbeConfig, read_grid, Rows, run_key, SCREENED, task_points, tried_points,
+)
+from .probes import count_promising, FIRST_LOOK, IN_MEMORY, train_runs
 from .hear import result_path
 from .download import check_space, size_text
 
@@ -169,12 +171,15 @@ def _probe_seconds(task, size, rows, width, grid, seeds, device, known):
     "Seconds of all probes of a task, at least and at most; `known` keeps what was measured."
     if grid is None:
         return 0.0, 0.0
-    points, folds = task_points(read_grid(grid)[1], task), list_folds(task)
+    name, points = read_grid(grid)
+    points, folds, screened = task_points(points, task), list_folds(task), name.endswith(SCREENED)
     tried = [point for seed in range(seeds) for point in tried_points(points, seed)]
     train = max(2, rows * sum(size.clips[split] for split in folds[0].train))
     least = most = 0.0
     for point in dict.fromkeys(tried):
-        count = tried.count(point)
+        count = looks = tried.count(point)
+        if screened:
+            count *= count_promising(len(tried) // seeds) * seeds / len(tried)
         count += seeds * (len(folds) - 1) / len(set(tried))  # a seed has one winner
         key = replace(point, lr=1.0, dropout=0.0), min(train, point.batch), width
         if key not in known:
@@ -182,6 +187,9 @@ def _probe_seconds(task, size, rows, width, grid, seeds, device, known):
         each = known[key] * train / key[1]
         least += count * each * fewest_passes(point)
         most += count * each * point.epochs
+        if screened:
+            first = looks * each * min(point.epochs, FIRST_LOOK * point.validate_every)
+            least, most = least + first, most + first
     return least, most
 
 # %% ../nbs/78_forecast.ipynb #f29a13d4
