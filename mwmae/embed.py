@@ -135,13 +135,10 @@ class _Mean:
     def __init__(self):
         self.total, self.count = 0, 0
 
-    def add(
-        self,
-        block: Tensor,  # (..., k, size) the next steps, at least one
-    ):
+    def add(self, block):  # (..., k, size) the next steps
         self.total, self.count = self.total + block.sum(-2), self.count + block.shape[-2]
 
-    def result(self) -> Tensor:  # (..., size)
+    def result(self):  # (..., size)
         return self.total / self.count
 
 # %% ../nbs/17_embed.ipynb #619f430f
@@ -151,14 +148,11 @@ class _Max:
     def __init__(self):
         self.highest = None
 
-    def add(
-        self,
-        block: Tensor,  # (..., k, size) the next steps, at least one
-    ):
+    def add(self, block):  # (..., k, size) the next steps
         peak = block.amax(-2)
         self.highest = peak if self.highest is None else torch.maximum(self.highest, peak)
 
-    def result(self) -> Tensor:  # (..., size)
+    def result(self):  # (..., size)
         return self.highest
 
 # %% ../nbs/17_embed.ipynb #bf97753c
@@ -168,10 +162,7 @@ class _Deviation:
     def __init__(self):
         self.mean, self.variance, self.count = 0, 0, 0
 
-    def add(
-        self,
-        block: Tensor,  # (..., k, size) the next steps, at least one
-    ):
+    def add(self, block):  # (..., k, size) the next steps
         variance, mean = torch.var_mean(block, dim=-2, correction=0)
         self.count = self.count + block.shape[-2]
         w = block.shape[-2] / self.count
@@ -179,7 +170,7 @@ class _Deviation:
         self.mean = self.mean + w * apart
         self.variance = (1 - w) * self.variance + w * variance + w * (1 - w) * apart.square()
 
-    def result(self) -> Tensor:  # (..., size)
+    def result(self):  # (..., size)
         changes = self.variance > 0
         return torch.where(changes, self.variance.where(changes, 1).sqrt(), 0)
 
