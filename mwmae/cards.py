@@ -309,6 +309,11 @@ def _settings_of(name):
         settings["overlap"] = float(settings["overlap"])
     return settings
 
+
+def _settings_used(name, embeddings):
+    "The settings with which a model embedded."
+    return _mark(embeddings).get("settings", _settings_of(name))
+
 # %% ../nbs/67_cards.ipynb #510a86c5
 def _settings_asked(result, grids):
     "The settings with which the embeddings of a result were asked; `grids` are files by name."
@@ -334,7 +339,6 @@ def _card_of(result, written, folder, grids, about):
     embeddings, asked = _embeddings_of(result, folder), _settings_asked(result, grids)
     precision = _precision_asked(result, embeddings, asked)
     weights, rows = _weights_and_rows(embeddings)
-    settings = _mark(embeddings).get("settings", _settings_of(result.model))
     versions = {"mwmae": __version__, "torch": torch.__version__,
                 "python": platform.python_version()}
     values = dict(
@@ -342,7 +346,7 @@ def _card_of(result, written, folder, grids, about):
         task=result.task, task_hash=task_hash(embeddings), probe=result.grid,
         probe_hash=_points_hash(asked), way=result.way,
         score=result.score, seeds=result.seeds, test=result.test,
-        settings=settings,
+        settings=_settings_used(result.model, embeddings),
         weights_hash=weights, embeddings_hash=rows, made_from=result.made_from,
         precision=precision, versions=versions, date=written)
     return ResultCard(**values | about)
