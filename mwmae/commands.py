@@ -178,8 +178,8 @@ def mwmae_export(
     # a whole sound is the mean of its steps, their max, their std (deviation over time), or several
     # side by side such as mean+std; default: as the model says, otherwise mean
     pool: str = None,
-    # a file embeds without overlap: 0 exports so a model that says otherwise; default: as the model
-    # says, otherwise 0
+    # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
+    # model that says otherwise; default: as the model says, otherwise 0
     overlap: float = None,
     # with --format folder: Markdown file for the end of the model card, such as the credits of
     # the recordings
