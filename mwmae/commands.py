@@ -243,8 +243,8 @@ def mwmae_hear(
     out: str = "hear",  # folder for embeddings and results
     # score the ready embeddings in this folder, <model>/<task>, made here or by hear-eval-kit
     embeddings: str = None,
-    # encoders of this library: blocks whose outputs are laid side by side, such as 3,6,12, or all, or
-    # final for the final output; default: as the model says, otherwise final
+    # encoders of this library: blocks whose outputs are laid side by side, such as 3,6,12, or all,
+    # or final for the final output; default: as the model says, otherwise final
     layers: str = None,
     # encoders of this library: a whole sound is the mean of its steps, their max, their std
     # (deviation over time), or several side by side such as mean+std; default: as the model says,
