@@ -28,7 +28,6 @@ from .model import MAEConfig
 from .files import atomic_file, InUse, load_config, shown, when_free
 from .sharing import find_model
 from .workers import error_sentence, one_line, world_sentence
-from .embed import EmbedConfig
 from .settings import model_name
 from .sharing import default_model
 from .tasks import claim_path, read_task, Task
@@ -460,7 +459,7 @@ def begin_jobs(
         raise InputError(f"--seeds is {seeds}, expected at least 1 and at most {_MOST_SEEDS}")
     (Path(out) / "results").mkdir(parents=True, exist_ok=True)  # before hours of work
     if embeddings is not None:
-        if EmbedConfig(**how) != EmbedConfig():
+        if any(value is not None for value in how.values()):
             raise InputError("--embeddings takes embeddings as they are; "
                              "it goes with none of --layers, --pool and --overlap")
         return _ready_jobs(embeddings)

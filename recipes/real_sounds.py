@@ -36,7 +36,8 @@ from mwmae.audio import InputError, LogMelSpectrogram, SAMPLE_RATE
 from mwmae.model import model_cost
 from mwmae.files import atomic_file, atomic_folder, load_config
 from mwmae.models import (
-    INSTALLED, load_encoder, load_mae, MODEL_FILES, PACKAGED, packaged_folder, write_model,
+    INSTALLED, load_encoder, load_mae, MODEL_FILES, OWN_WAY, PACKAGED, packaged_folder,
+    write_model,
 )
 from mwmae.checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
 from mwmae.sharing import share_encoder, training_facts
@@ -659,6 +660,8 @@ def decoder(here):
                                                        "encoder and decoder: 5.1 M")
     with atomic_folder(packaged, replaces=MODEL_FILES) as temporary:
         write_model(load_mae(newest), temporary, torch.float16)
+        if (packaged / OWN_WAY).is_file():  # the encoder is the same, so it embeds as before
+            shutil.copyfile(packaged / OWN_WAY, temporary / OWN_WAY)
         (temporary / "README.md").write_text(
             f"{before}{DECODER}\n{markdown_table(facts.astype(str).to_frame())}\n\n"
             f"## Credits{credits}", encoding="utf-8")
