@@ -91,6 +91,9 @@ def mwmae_embed(
     table: bool = False,  # write one table, embeddings.parquet, in place of a file for each sound
     # write labels in place of embeddings, classes.csv, with a model from mwmae_finetune
     classify: bool = False,
+    # the share of a job array, such as 3/16: every sixteenth sound from the third on, into a folder
+    # of its own inside --out; default: all sounds
+    part: str = None,
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
     layers: str = None,
@@ -106,7 +109,7 @@ def mwmae_embed(
 ):
     "Embed sounds with a pre-trained encoder, or name them. Finished files are skipped."
     from mwmae.embed import choose_device
-    from mwmae.embed_files import embed_into, EmbedRun, named_sounds
+    from mwmae.embed_files import embed_into, EmbedRun, named_sounds, take_part
     from mwmae.checkpoints import fingerprint
     from mwmae.sharing import default_model, find_model
     name = default_model() if model is None else model
@@ -120,6 +123,8 @@ def mwmae_embed(
                    precision, classify)
     (classifier or embedder).to(choose_device(device))
     out = Path(out or ("classes" if classify else "embeddings"))
+    if part is not None:
+        found, out = take_part(found, out, part)
     done = embed_into(out, found, embedder, run, classifier)
     print(done if model else f"model: {name}\n{done}")
 

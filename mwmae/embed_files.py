@@ -460,3 +460,16 @@ def named_sounds(
                 taken[listed_name(name)] = sound.path
             sounds.append(sound.changed(name=name, problem=problem))
     return sounds
+
+# %% ../nbs/18_embed_files.ipynb #16f7966d
+def take_part(
+    sounds: list[Sound],  # all of them, from `named_sounds`
+    out: Path,  # folder of all parts
+    part: str,  # such as '3/16'
+) -> tuple[list[Sound], Path]:  # the sounds of this part, and its folder
+    "The share of a job array. Raises `InputError` if there is no such part."
+    numbers = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part, re.ASCII)
+    number, parts = map(int, numbers.groups()) if numbers else (0, 0)
+    if not 1 <= number <= parts:
+        raise InputError(f"--part is {shown(part)}, expected such as 3/16, from 1/16 to 16/16")
+    return sounds[number - 1 :: parts], out / f"part-{number:05}-of-{parts:05}"
