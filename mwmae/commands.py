@@ -25,11 +25,18 @@ def mwmae_prepare(
     store: str,  # folder of the store to make or to bring up to date
     clip_seconds: float = 10.0,  # long recordings are cut into clips of about this many seconds
     workers: int = 0,  # number of processes; 0 takes all cores
+    # the share of a job array, such as 3/16: the third of sixteen blocks of the sounds; whoever
+    # finishes last puts all parts together; default: all sounds
+    part: str = None,
 ):
     "Make a spectrogram store for mwmae_pretrain. Run it again to continue, or to add new sounds."
     from mwmae.store import prepare
+    from mwmae.store_parts import prepare_part
     try:
-        print(prepare(source, store, clip_seconds, workers))
+        if part is None:
+            print(prepare(source, store, clip_seconds, workers))
+        else:
+            print(prepare_part(source, store, part, clip_seconds, workers))
     except KeyboardInterrupt:
         print(f"interrupted; the same command continues {store}", file=sys.stderr)
         raise

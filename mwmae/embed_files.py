@@ -27,7 +27,9 @@ from .audio import (InputError, LogMelSpectrogram, read_audio, SAMPLE_RATE, soun
                          standardise)
 from .files import (atomic_file, check_file, differing_settings, FolderClaim, load_config,
                          remove_leftovers, save_config, shown)
-from .sources import list_sounds, need_pyarrow, open_bytes, Sound
+from mwmae.sources import (
+    list_sounds, need_pyarrow, open_bytes, part_name, part_numbers, Sound,
+)
 from .recordings import failure_reason, quiet_decoders, sound_samples
 from .store import write_skipped
 from .embed import (embedding_input, EmbeddingModel, log_mel_in_pieces, PIECE, pool_steps,
@@ -468,8 +470,5 @@ def take_part(
     part: str,  # such as '3/16'
 ) -> tuple[list[Sound], Path]:  # the sounds of this part, and its folder
     "The share of a job array. Raises `InputError` if there is no such part."
-    numbers = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part, re.ASCII)
-    number, parts = map(int, numbers.groups()) if numbers else (0, 0)
-    if not 1 <= number <= parts:
-        raise InputError(f"--part is {shown(part)}, expected such as 3/16, from 1/16 to 16/16")
-    return sounds[number - 1 :: parts], out / f"part-{number:05}-of-{parts:05}"
+    number, parts = part_numbers(part)
+    return sounds[number - 1 :: parts], out / part_name(number, parts)
