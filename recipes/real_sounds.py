@@ -440,7 +440,8 @@ def atlas(here, kept=64):
     if list(zip(table.label, table.note)) != list(zip(places.label, places.note)):
         raise InputError(f"{here.results / 'map.csv'}: shows other notes, expected those of "
                          f"{task.folder}; run the step report")
-    model, sounds = load_model(PACKAGED), [load_sound(task, BANK, file) for file in table.file]
+    model = load_model(PACKAGED, layers=None, pool="mean", overlap=0.0)  # as the page in a browser does
+    sounds = [load_sound(task, BANK, file) for file in table.file]
     x = np.concatenate([get_scene_embeddings(sound[None], model).numpy() for sound in sounds])
     scaler = StandardScaler().fit(x)
     projection = PCA(kept, svd_solver="full").fit(scaler.transform(x)).components_.T  # (size, kept)
