@@ -226,14 +226,15 @@ def default_model(
 def share_encoder(
     name: str | Path,  # a model, as `find_model` understands it; of a run, its newest checkpoint
     folder: str | Path,  # the model folder to write: config.json, model.safetensors and README.md
+    own_way: dict | None = None,  # content of `embedding.json`; None: that of the model, if any
     # title, scores, licence and notes for `model_card`; what is said of the training stands in
     # `training`
     **card,
 ) -> Path:  # the folder
     "Write the encoder of a model for embedding, in half precision and with a model card."
-    source, own_way = find_model(name), None
+    source = find_model(name)
     check_replaceable(folder, MODEL_FILES)
-    if os.path.lexists(source / OWN_WAY):
+    if own_way is None and os.path.lexists(source / OWN_WAY):
         own_way = read_json(source / OWN_WAY)
     card = {"training": training_facts(source), **card}
     save_pretrained(load_encoder(source), folder, half=True, own_way=own_way, **card)

@@ -18,6 +18,7 @@ from .audio import InputError
 from .files import atomic_file, delete_folder, when_free
 from .recordings import check_work
 from .sources import part_name, part_numbers
+from .tasks import shorten_list
 from mwmae.store import (
     current_settings, fill_store, finish_store, known_names, part_path, Prepared, read_index,
     read_state, sounds_of, StoreWriter,
@@ -25,7 +26,7 @@ from mwmae.store import (
 
 # %% ../nbs/46_store_parts.ipynb #e9c5e748
 def _part_folder(store, number, parts):
-    "Where a part is prepared; a store may hold what is hidden."
+    "Where a part is prepared: a hidden folder, since a new store must be empty of all else."
     return Path(store) / f".{part_name(number, parts)}"
 
 
@@ -73,9 +74,6 @@ def _append(writer, folder):
     "Put the store of a part behind what a store holds."
     state, part = writer.state, read_state(folder)
     clips, sources, names = read_index(folder, part)
-    if names_twice := known_names(folder, part) & known_names(writer.folder, state):
-        raise InputError(f"{folder}: {min(names_twice)} is in another part, too; the source has "
-                         "changed meanwhile; delete the folders .part-* and prepare them again")
     for number in range(part.parts):
         _link(part_path(folder, number), part_path(writer.folder, state.parts + number))
     clips, sources = np.array(clips), np.array(sources)
@@ -93,16 +91,28 @@ def _append(writer, folder):
     state.samples += part.samples
     writer.commit()
 
+# %% ../nbs/46_store_parts.ipynb #56f51d28
+def _names_of(folders, settings):
+    "The names of the recordings of all parts that are there. Raises `InputError` at one twice."
+    found, seen = {}, set()
+    for folder in filter(Path.exists, folders):
+        found[folder] = known_names(folder, read_state(folder, settings))
+        if twice := seen & found[folder]:
+            raise InputError(f"{folder}: {min(twice)} is in another part, too; the source has "
+                             "changed meanwhile; delete the folders .part-* and prepare them again")
+        seen |= found[folder]
+    return found
+
 # %% ../nbs/46_store_parts.ipynb #d0fce20b
-def _put_together(store, folders, settings):
+def _put_together(store, folders, settings, added):
     "Move complete parts into a store, in their order, and finish it."
     with closing(StoreWriter(store, settings)) as writer:
-        for folder in filter(Path.exists, folders):
-            names = known_names(folder, read_state(folder, settings))
-            if not names <= known_names(store, writer.state):
+        names, known = _names_of(folders, settings), known_names(store, writer.state)
+        for folder in names:
+            if not names[folder] <= known:
                 _append(writer, folder)
             delete_folder(folder)
-        return finish_store(writer, 0 if writer.state.complete else 1)
+        return finish_store(writer, added)
 
 # %% ../nbs/46_store_parts.ipynb #7486e244
 def prepare_part(
@@ -116,18 +126,20 @@ def prepare_part(
     check_work(clip_seconds, workers)
     (number, parts), settings, store = part_numbers(part), current_settings(clip_seconds), Path(store)
     folders = [_part_folder(store, each, parts) for each in range(1, parts + 1)]
-    left, together = list(filter(Path.exists, folders)), partial(
-        _put_together, store, folders, settings)
+    left = list(filter(Path.exists, folders))
+    together = partial(_put_together, store, folders, settings)
     if (store / "store.json").exists() and not _is_complete(store):
         if not left:
             raise InputError(f"{store}: the store is unfinished; finish it without --part")
-        return when_free(together)  # a process was killed while it put the parts together
+        # a process was killed while it put the parts together
+        return when_free(lambda: together(0))
     sounds = _missing(sounds_of(source), store, settings)
     if not sounds and not left:
-        return when_free(together)
+        return when_free(lambda: together(0))
     added = _prepare_part(folders[number - 1], _block(sounds, number, parts), settings, workers)
-    waiting = [folder for folder in folders if not _is_complete(folder)]
+    waiting = [each for each, folder in enumerate(folders, 1) if not _is_complete(folder)]
     if waiting and folders[number - 1].exists():  # nobody has put it into the store
-        return (f"{store}: {part_name(number, parts)} is complete, {added:,} recordings read in "
-                f"this run; {len(waiting)} other parts are not complete yet")
-    return when_free(together)
+        missing = shorten_list([f"{each}/{parts}" for each in waiting])
+        return (f"{store}: part {part} is complete, {added:,} recordings read in this run; "
+                f"not complete yet: {missing}")
+    return when_free(lambda: together(added))
