@@ -55,11 +55,18 @@ class OneLabel:
     score = "right"  # name of what `measure` says
     optional = ("label", "second", "third", "third_probability")  # columns that may be empty
 
+    def say(
+        self,
+        value: float,  # what `measure` says
+    ) -> str:  # text for a report
+        "Name a score."
+        return f"{value:.0%} right"
+
     def columns(
         self,
         labels: list[str],  # of the classifier
     ) -> list[str]:  # of a table of answers, after the sound's name
-        "What `row` has cells for."
+        "The columns of `row`."
         return ["label", "probability", "second", "second_probability", "third",
                 "third_probability"]
 
@@ -122,11 +129,18 @@ class SeveralLabels:
     score = "mAP"  # name of what `measure` says
     optional = ("labels",)  # columns that may be empty
 
+    def say(
+        self,
+        value: float,  # what `measure` says
+    ) -> str:  # text for a report
+        "Name a score."
+        return f"mAP {value:.3f}"
+
     def columns(
         self,
         labels: list[str],  # of the classifier
     ) -> list[str]:  # of a table of answers, after the sound's name
-        "What `row` has cells for."
+        "The columns of `row`."
         return ["labels", *labels]
 
     def split(
@@ -365,10 +379,11 @@ class ClassifierConfig:
             raise InputError(f"labels are {shown(self.labels)}, "
                              "expected a list of at least two different names")
         find_part(ANSWERS, self.answers, "answers")
-        odd = [name for name in names if name in ("file", "labels") or SEPARATOR in name]
+        columns = ("file", "labels", "answers")
+        odd = [name for name in names if name in columns or SEPARATOR in name]
         if self.answers == "several" and odd:
-            raise InputError(f"one of several labels is {shown(odd[0])}, expected none named file "
-                             f"or labels, which are columns of the answers, or with {SEPARATOR}")
+            raise InputError(f"one of several labels is {shown(odd[0])}, expected none named "
+                             f"{', '.join(columns)}, as columns are, and none with {SEPARATOR}")
         if not 0 < self.threshold < 1:
             raise InputError(f"threshold is {self.threshold}, expected more than 0 and less than 1")
 

@@ -128,7 +128,7 @@ def mwmae_embed(
 @command
 def mwmae_finetune(
     # folder whose folders are labels (SOUNDS/dog/1.wav), or a table .csv with the columns path
-    # and label
+    # and label, or path and labels if a sound may have several, divided by ;
     sounds: str,
     # model folder, run folder, owner/name on the hub, or packaged; default: the newest run in
     # runs/, or else the packaged model
@@ -235,7 +235,9 @@ def mwmae_hear(
     # transformers:NAME@LAYER (folder or name on the hub); several with commas; default: newest run
     # (without any, packaged) and both baselines
     model: str = None,
-    grid: str = "paper",  # grid of the probe: paper, kit, or a JSON file with a list of points
+    # grid of the probe: paper, kit, or a JSON file with a list of points; with -screened at the end
+    # of the name, points are compared early and only the best of them trained to the end
+    grid: str = "paper",
     # ways of asking the embeddings, separated by commas: probe, knn, linear, fewshot (or fewshot-1,
     # -5, -10, -50), retrieval, cluster
     ask: str = "probe",
