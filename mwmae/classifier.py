@@ -290,13 +290,15 @@ def _fit_one(inputs, targets):
 _ALL_FOLDS = 10_000  # sounds up to which all five folds are asked
 
 
-def _regressions(inputs, targets, strength):
+def _regressions(inputs, targets, strength, start=None, tolerance=1e-7):
     "Logistic regression of each label: weight (labels, size), bias (labels,)."
-    weight = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64)
-    bias = torch.zeros(targets.shape[1], dtype=torch.float64)
-    parameters = [weight.requires_grad_(), bias.requires_grad_()]
-    optimizer = torch.optim.LBFGS(parameters, max_iter=500, tolerance_grad=1e-7,
-                                  tolerance_change=1e-10, line_search_fn="strong_wolfe")
+    if start is None:
+        share = targets.mean(0).clamp(1e-3, 1 - 1e-3)
+        start = inputs.new_zeros(targets.shape[1], inputs.shape[1]), share.logit()
+    weight, bias = parameters = [value.clone().requires_grad_() for value in start]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=500, tolerance_grad=tolerance,
+                                  tolerance_change=1e-3 * tolerance, history_size=20,
+                                  line_search_fn="strong_wolfe")
 
     def objective():
         "The mean loss of a sound, and its share of the penalty."
@@ -319,23 +321,26 @@ def _choose_several(inputs, targets):
         return 0.01, math.nan
     parts = np.array_split(np.random.default_rng(0).permutation(sounds), 5)
     parts = parts if sounds <= _ALL_FOLDS else parts[:1]
-    asked, results = np.concatenate(parts), {}
+    others = [np.setdiff1d(np.arange(sounds), part) for part in parts]
+    truth, fits, results = targets[np.concatenate(parts)], [None] * len(parts), {}
     for strength in _STRENGTHS:
         found = []
-        for part in parts:
-            others = np.setdiff1d(np.arange(sounds), part)
-            weight, bias = _regressions(inputs[others], targets[others], strength)
+        for number, (part, rest) in enumerate(zip(parts, others)):
+            fits[number] = _regressions(inputs[rest], targets[rest], strength, fits[number], 1e-5)
+            weight, bias = fits[number]
             found.append(inputs[part] @ weight.T + bias)
-        scores, truth = torch.cat(found), targets[asked]
+        scores = torch.cat(found)
         results[strength] = kind.measure(scores, truth), -kind.loss(scores, truth).item()
-    best = max(results, key=results.get)
+        best = max(results, key=results.get)
+        if best not in list(results)[-2:]:
+            break  # two in a row are no better
     return best, results[best][0]
 
 
 def _fit_several(inputs, targets):
     "Weight, bias, C and mAP, for any number of labels of each sound."
     inputs, targets = torch.from_numpy(inputs), targets.double()
-    strength, precision = _choose_several(inputs, targets)
+    strength, precision = _choose_several(inputs.float(), targets.float())  # half of the time
     weight, bias = _regressions(inputs, targets, strength)
     return weight.numpy(), bias.numpy(), strength, precision
 

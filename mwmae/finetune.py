@@ -103,7 +103,7 @@ class FinetuneConfig:
     time_mask: int = 0  # frames of 10 ms hidden in each crop, at most these and half of it; 0: none
     mel_mask: int = 0  # mels hidden in each crop, at most these and half of them; 0: none
     precision: str = "fp32"  # fp32, or bf16 for the encoder
-    seed: int = 0  # seed of the choice of held-out sounds, of order and crops
+    seed: int = 0  # seed of the choice of held-out sounds, of order, crops and changes to them
 
     def __post_init__(self):
         if self.layers != "all" and not (self.layers.isdecimal() and len(self.layers) <= 4):
