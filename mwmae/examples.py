@@ -6,7 +6,6 @@
 __all__ = ['SAMPLING', 'rarity', 'draw_once', 'draw_balanced']
 
 # %% ../nbs/41a_examples.ipynb #3ece3c01
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple

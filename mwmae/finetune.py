@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 from fastcore.basics import chunked
 from sklearn.metrics import confusion_matrix
-from torch import Tensor
 from tqdm import tqdm
 
 from .audio import InputError
