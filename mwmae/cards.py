@@ -285,11 +285,15 @@ def _embedding_size(folder):
     return shape[1]
 
 # %% ../nbs/67_cards.ipynb #de3b8b63
+def _mark(folder):
+    "What our embeddings say of their origin; nothing if they are the kit's."
+    path = folder / "made_from.json"
+    return read_json(path) if path.is_file() else {}
+
+
 def _weights_and_rows(folder):
     "Digests of the weights and of the embeddings; empty for the kit's, which do not say them."
-    if not (folder / "made_from.json").is_file():
-        return "", ""
-    mark = read_json(folder / "made_from.json")
+    mark = _mark(folder)
     return str(mark.get("weights", "")), embeddings_key(folder) if "rows" in mark else ""
 
 # %% ../nbs/67_cards.ipynb #adf74ca4
@@ -298,12 +302,17 @@ _OPTIONS = re.compile(r"(?:-layers(?P<layers>[\w+]+?))?(?:-(?P<pool>max|mean\+ma
 
 
 def _settings_of(name):
-    "The embedding settings that a model's name states."
+    "The embedding settings that the name of a model of an earlier version states."
     found = _OPTIONS.search(name).groupdict()
     settings = {key: value for key, value in found.items() if value is not None}
     if "overlap" in settings:
         settings["overlap"] = float(settings["overlap"])
     return settings
+
+
+def _settings_used(name, embeddings):
+    "The settings with which a model embedded."
+    return _mark(embeddings).get("settings", _settings_of(name))
 
 # %% ../nbs/67_cards.ipynb #510a86c5
 def _settings_asked(result, grids):
@@ -333,10 +342,11 @@ def _card_of(result, written, folder, grids, about):
     versions = {"mwmae": __version__, "torch": torch.__version__,
                 "python": platform.python_version()}
     values = dict(
-        model=result.model, size=_embedding_size(embeddings), settings=_settings_of(result.model),
+        model=result.model, size=_embedding_size(embeddings),
         task=result.task, task_hash=task_hash(embeddings), probe=result.grid,
         probe_hash=_points_hash(asked), way=result.way,
         score=result.score, seeds=result.seeds, test=result.test,
+        settings=_settings_used(result.model, embeddings),
         weights_hash=weights, embeddings_hash=rows, made_from=result.made_from,
         precision=precision, versions=versions, date=written)
     return ResultCard(**values | about)

@@ -199,7 +199,8 @@ ANSWERS = {"one": OneLabel(), "several": SeveralLabels()}
 
 # %% ../nbs/41_classifier.ipynb #540a9c71
 class Classifier(nn.Module):
-    "An embedding model with a head: says which of its labels a sound has."
+    """An embedding model with a head: says which of its labels a sound has.
+    Raises `InputError` unless it embeds the encoder's final output, as classifiers on disk do."""
 
     def __init__(
         self,
@@ -209,6 +210,9 @@ class Classifier(nn.Module):
         threshold: float = 0.5,  # of several labels, those at least as probable are the answer
     ):
         super().__init__()
+        if embedder.config.layers is not None:
+            raise InputError(f"layers are {embedder.config.layers}, expected None: a classifier "
+                             "embeds the encoder's final output; load_model(..., layers=None)")
         self.embedder, self.labels = embedder, labels
         self.answers, self.threshold = answers, threshold
         self.kind = find_part(ANSWERS, answers, "answers")
@@ -429,6 +433,7 @@ def load_classifier(
         raise InputError(f"{name}: a model without a classifier, expected a folder with "
                          "labels.json, as mwmae_finetune writes it")
     config = load_config(ClassifierConfig, folder / "labels.json")
+    # never in the way of an embedding.json, but as the head has learnt
     embedder = EmbeddingModel(load_encoder(folder), EmbedConfig(pool=config.pool, **options))
     classifier = Classifier(embedder, config.labels, config.answers, config.threshold)
     tensors = load_tensors(folder / "model.safetensors")

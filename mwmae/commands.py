@@ -25,11 +25,18 @@ def mwmae_prepare(
     store: str,  # folder of the store to make or to bring up to date
     clip_seconds: float = 10.0,  # long recordings are cut into clips of about this many seconds
     workers: int = 0,  # number of processes; 0 takes all cores
+    # the share of a job array, such as 3/16: the third of sixteen blocks of the sounds; whoever
+    # finishes last puts all parts together; default: all sounds
+    part: str = None,
 ):
     "Make a spectrogram store for mwmae_pretrain. Run it again to continue, or to add new sounds."
     from mwmae.store import prepare
+    from mwmae.store_parts import prepare_part
     try:
-        print(prepare(source, store, clip_seconds, workers))
+        if part is None:
+            print(prepare(source, store, clip_seconds, workers))
+        else:
+            print(prepare_part(source, store, part, clip_seconds, workers))
     except KeyboardInterrupt:
         print(f"interrupted; the same command continues {store}", file=sys.stderr)
         raise
@@ -63,21 +70,18 @@ def mwmae_pretrain(
     print(run_command(out, resume, _given(settings)))
 
 # %% ../nbs/90_commands.ipynb #ea52c2a6
-def _open_embedder(folder, classify, whole, layers, pool, **options):
+def _open_embedder(folder, classify, whole, layers, pool, overlap, **options):
     "What embeds, and what names sounds or None. Raises `InputError` if options clash."
     from mwmae.audio import InputError
-    from mwmae.embed import choose_layers, EmbedConfig, EmbeddingModel
-    from mwmae.models import load_encoder
+    from mwmae.embed import embed_as_typed, load_model
     if not classify:
-        encoder = load_encoder(folder)
-        config = EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool, **options)
-        return EmbeddingModel(encoder, config).eval(), None
-    if not whole or layers or pool != "mean":
+        return embed_as_typed(load_model(folder, **options), layers, pool, overlap), None
+    if not whole or layers is not None or pool is not None:
         raise InputError(
             "--classify takes sounds as a whole and as the classifier learnt them; "
             "it goes with none of --timestamps, --table, --layers and --pool")
     from mwmae.classifier import load_classifier  # imports scikit-learn
-    classifier = load_classifier(folder, **options)
+    classifier = load_classifier(folder, overlap=overlap or 0.0, **options)
     return classifier.embedder, classifier
 
 # %% ../nbs/90_commands.ipynb #a453e62c
@@ -94,33 +98,40 @@ def mwmae_embed(
     table: bool = False,  # write one table, embeddings.parquet, in place of a file for each sound
     # write labels in place of embeddings, classes.csv, with a model from mwmae_finetune
     classify: bool = False,
-    # blocks whose outputs are laid side by side, such as 3,6,12 or all; default: the encoder's
-    # final output
+    # the share of a job array, such as 3/16: every sixteenth sound from the third on, into a folder
+    # of its own inside --out; default: all sounds
+    part: str = None,
+    # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
+    # final output; default: as the model says, otherwise final
     layers: str = None,
-    # a whole sound is the mean of its steps, their max, or mean+max side by side
-    pool: str = "mean",
-    # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps
-    overlap: float = 0.0,
+    # a whole sound is the mean of its steps, their max, their std (deviation over time), or several
+    # side by side such as mean+std; default: as the model says, otherwise mean
+    pool: str = None,
+    # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps;
+    # default: as the model says, otherwise 0
+    overlap: float = None,
     precision: str = "fp32",  # fp32, or bf16 for the encoder
     batch: int = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
     device: str = None,  # where to compute, such as cpu or cuda:1; default: a GPU if there is one
 ):
     "Embed sounds with a pre-trained encoder, or name them. Finished files are skipped."
     from mwmae.embed import choose_device
-    from mwmae.embed_files import embed_into, EmbedRun, named_sounds
+    from mwmae.embed_files import embed_into, EmbedRun, named_sounds, take_part
     from mwmae.checkpoints import fingerprint
     from mwmae.sharing import default_model, find_model
     name = default_model() if model is None else model
     folder = find_model(name)
     embedder, classifier = _open_embedder(
-        folder, classify, not (timestamps or table), layers, pool,
-        overlap=overlap, precision=precision, batch=batch)
+        folder, classify, not (timestamps or table), layers, pool, overlap,
+        precision=precision, batch=batch)
     config, found = embedder.config, named_sounds(sounds)
     checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
-    run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, overlap, precision,
-                   classify)
+    run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, config.overlap,
+                   precision, classify)
     (classifier or embedder).to(choose_device(device))
     out = Path(out or ("classes" if classify else "embeddings"))
+    if part is not None:
+        found, out = take_part(found, out, part)
     done = embed_into(out, found, embedder, run, classifier)
     print(done if model else f"model: {name}\n{done}")
 
@@ -173,11 +184,15 @@ def mwmae_export(
     # half precision for mwmae itself; autoencoder, as onnx, but the encoder with the decoder, to
     # fill in hidden patches
     format: str = "onnx",
-    # blocks whose outputs are laid side by side, such as 3,6,12 or all; default: the encoder's
-    # final output
+    # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
+    # final output; default: as the model says, otherwise final
     layers: str = None,
-    # a whole sound is the mean of its steps, their max, or mean+max side by side
-    pool: str = "mean",
+    # a whole sound is the mean of its steps, their max, their std (deviation over time), or several
+    # side by side such as mean+std; default: as the model says, otherwise mean
+    pool: str = None,
+    # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
+    # model that says otherwise; default: as the model says, otherwise 0
+    overlap: float = None,
     # with --format folder: Markdown file for the end of the model card, such as the credits of
     # the recordings
     notes: str = None,
@@ -188,13 +203,12 @@ def mwmae_export(
 ):
     "Write a model as one file that turns sound into embeddings, or its encoder as a model folder."
     from mwmae.audio import InputError
-    from mwmae.embed import choose_layers, EmbedConfig, EmbeddingModel
+    from mwmae.embed import embed_as_typed, load_model
     from mwmae.export import largest_difference, write_autoencoder, write_folder
-    from mwmae.models import load_encoder
-    from mwmae.sharing import find_model
     card = {"notes": notes, "licence": licence, "title": title}
+    typed = {"layers": layers, "pool": pool, "overlap": overlap}
     if format == "folder":
-        print(write_folder(model, out, layers=layers, pool=pool, **card))
+        print(write_folder(model, out, typed=typed, **card))
         return
     for name, value in card.items():
         if value is not None:
@@ -202,11 +216,9 @@ def mwmae_export(
                              "expected it with --format folder only")
     export = _export_format(format, out)
     if format == "autoencoder":
-        print(write_autoencoder(model, out, layers, pool))
+        print(write_autoencoder(model, out, typed))
         return
-    encoder = load_encoder(find_model(model))
-    config = EmbedConfig(choose_layers(layers, len(encoder.blocks)), pool)
-    embedder = EmbeddingModel(encoder, config).eval()
+    embedder = embed_as_typed(load_model(model), **typed)
     export(embedder, out)
     print(f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB; "
           f"scene embeddings of {embedder.scene_embedding_size} values, "
@@ -245,14 +257,16 @@ def mwmae_hear(
     out: str = "hear",  # folder for embeddings and results
     # score the ready embeddings in this folder, <model>/<task>, made here or by hear-eval-kit
     embeddings: str = None,
-    # encoders of this library: blocks whose outputs are laid side by side, such as 3,6,12 or all;
-    # default: the final output
+    # encoders of this library: blocks whose outputs are laid side by side, such as 3,6,12, or all,
+    # or final for the final output; default: as the model says, otherwise final
     layers: str = None,
-    # encoders of this library: a whole sound is the mean of its steps, their max, or mean+max
-    # side by side
-    pool: str = "mean",
-    # encoders of this library: share of a unit of two seconds that it has in common with the next
-    overlap: float = 0.0,
+    # encoders of this library: a whole sound is the mean of its steps, their max, their std
+    # (deviation over time), or several side by side such as mean+std; default: as the model says,
+    # otherwise mean
+    pool: str = None,
+    # encoders of this library: share of a unit of two seconds that it has in common with the next;
+    # default: as the model says, otherwise 0
+    overlap: float = None,
     # factors of the probe's large products: fp32, or bf16, which is faster where the processor has
     # it, with scores that agree within their intervals
     probe_precision: str = "fp32",

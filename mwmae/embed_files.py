@@ -27,7 +27,9 @@ from .audio import (InputError, LogMelSpectrogram, read_audio, SAMPLE_RATE, soun
                          standardise)
 from .files import (atomic_file, check_file, differing_settings, FolderClaim, load_config,
                          remove_leftovers, save_config, shown)
-from .sources import list_sounds, need_pyarrow, open_bytes, Sound
+from mwmae.sources import (
+    list_sounds, need_pyarrow, open_bytes, part_name, part_numbers, Sound,
+)
 from .recordings import failure_reason, quiet_decoders, sound_samples
 from .store import write_skipped
 from .embed import (embedding_input, EmbeddingModel, log_mel_in_pieces, PIECE, pool_steps,
@@ -367,6 +369,8 @@ def _summary(out, run, sounds, skipped, done, twice, classifier):
 def _embed_into(out, sounds, model, run, classifier):
     "Fill a folder that this process has claimed."
     settings, parts = out / "embedding.json", out / ".parts" if run.table or run.classify else out
+    if (out / "model.safetensors").exists():  # in which a file of this name says something else
+        raise InputError(f"{out}: is a model folder; choose another folder with --out")
     if os.path.lexists(settings):
         if other := differing_settings(load_config(EmbedRun, settings), run):
             raise InputError(f"{out}: was filled with other settings ({other}); "
@@ -454,3 +458,13 @@ def named_sounds(
                 taken[listed_name(name)] = sound.path
             sounds.append(sound.changed(name=name, problem=problem))
     return sounds
+
+# %% ../nbs/18_embed_files.ipynb #16f7966d
+def take_part(
+    sounds: list[Sound],  # all of them, from `named_sounds`
+    out: Path,  # folder of all parts
+    part: str,  # such as '3/16'
+) -> tuple[list[Sound], Path]:  # the sounds of this part, and its folder
+    "The share of a job array. Raises `InputError` if there is no such part."
+    number, parts = part_numbers(part)
+    return sounds[number - 1 :: parts], out / part_name(number, parts)

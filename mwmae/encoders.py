@@ -25,7 +25,7 @@ from .files import load_config, plain_name, saved_settings, shown
 from .models import PACKAGED
 from .sharing import find_model
 from mwmae.embed import (
-    choose_layers, EmbedConfig, EmbeddingModel, get_scene_embeddings,
+    choose_layers, embed_as_typed, EmbeddingModel, EmbedWay, get_scene_embeddings,
     get_timestamp_embeddings, load_model,
 )
 
@@ -84,6 +84,11 @@ class HearModel:
         _check_output(self.name, times, (len(audio), steps))
         _check_output(self.name, embeddings, (len(audio), steps, width))
         return embeddings.float().cpu().numpy(), times.double().cpu().numpy()
+
+    @property
+    def settings(self) -> dict:  # by name; empty for models that are no encoder of ours
+        "How it embeds: layers, pool and overlap, without those that are the paper's."
+        return _settings(self)
 
     @cached_property
     def fingerprint(self) -> str:  # 32 hexadecimal digits
@@ -319,35 +324,58 @@ def _fingerprint(model):
         digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
+# %% ../nbs/27_encoders.ipynb #862036d0
+def _layers_text(layers, blocks):
+    "Layers as they may be typed, with '+' in place of ',' since they become part of a name."
+    if layers is None:
+        return "final"
+    whole = len(layers) > 1 and layers == [*range(1, blocks + 1)]
+    return "all" if whole else "+".join(map(str, layers))
+
+# %% ../nbs/27_encoders.ipynb #700b4cb8
+def _settings(model):
+    "Layers, pool and overlap of a model, without those that are the paper's."
+    if not isinstance(model.module, EmbeddingModel):
+        return {}
+    config, found = model.module.config, {}
+    if config.layers is not None:
+        found["layers"] = _layers_text(config.layers, len(model.module.encoder.blocks))
+    for name in ("pool", "overlap"):
+        if getattr(config, name) != getattr(EmbedWay, name):
+            found[name] = getattr(config, name)
+    return found
+
 # %% ../nbs/27_encoders.ipynb #a263fde0
 def embed_with_options(
     model: HearModel,  # any model
     layers: str | None = None,  # blocks whose outputs are laid side by side; see `choose_layers`
-    pool: str = "mean",  # a scene is the mean of its steps, their max, or mean+max
-    overlap: float = 0.0,  # share of a unit that it has in common with the next
+    pool: str | None = None,  # how a scene is pooled: mean, max, std, or several such as mean+std
+    overlap: float | None = None,  # share of a unit that it has in common with the next
 ) -> HearModel:  # the same model under a longer name; unchanged if it is no encoder of ours
-    "Embed with other options. Raises `InputError` for a setting that the model cannot have."
-    options = {"pool": pool, "overlap": overlap}
-    EmbedConfig(**options)  # a wrong setting is an error also for a model that has no use for it
+    """Embed with other options than the model's own way; None leaves a setting as it is there.
+    Raises `InputError` for a setting that the model cannot have."""
+    # a wrong setting is an error also for a model that has no use for it
+    EmbedWay(pool="mean" if pool is None else pool, overlap=overlap or 0.0)
     chosen = choose_layers(layers, 1)
     if chosen and min(chosen) < 1:
         raise InputError(f"layers are {shown(chosen)}, expected numbers from 1 on")
     if not isinstance(model.module, EmbeddingModel):
         return model
-    encoder = model.module.encoder
-    numbers = choose_layers(layers, len(encoder.blocks))
-    config = replace(model.module.config, layers=numbers, **options)
-    module = EmbeddingModel(encoder, config).eval().to(model.device)
-    return replace(model, name=model.name + _options_name(layers, pool, overlap), module=module)
+    module = embed_as_typed(model.module, layers, pool, overlap).to(model.device)
+    name = model.name + _options_name(module, model.module.config, layers)
+    return replace(model, name=name, module=module)
 
 # %% ../nbs/27_encoders.ipynb #ec7591c3
-def _options_name(layers, pool, overlap):
-    "What options add to the name of a model; nothing for the defaults."
-    name = ""
-    if layers:
-        name += f"-layers{layers}".replace(",", "+")
-    if pool != "mean":
-        name += f"-{pool}"
-    if overlap:
-        name += f"-overlap{overlap:g}"
+def _options_name(module, own, typed):
+    "What another way than its own adds to the name of a model; `typed`: the layers as typed."
+    config, name = module.config, ""
+    if config == own:
+        return name
+    if config.layers is not None or own.layers is not None:
+        typed = typed or _layers_text(config.layers, len(module.encoder.blocks))
+        name += f"-layers{typed}".replace(",", "+")
+    if config.pool != "mean" or own.pool != "mean":
+        name += f"-{config.pool}"
+    if config.overlap or own.overlap:
+        name += f"-overlap{config.overlap:g}"
     return name

@@ -29,7 +29,10 @@ from .model import MaskedAutoencoder
 from .files import atomic_file, check_file, remove_leftovers_of, saved_settings
 from .models import load_mae
 from .sharing import find_model, share_encoder
-from .embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, SHORTEST
+from mwmae.embed import (
+    EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model, pool_names, POOLS,
+    SHORTEST,
+)
 from .heads import attentions, PARTS, watching
 from . import __version__
 
@@ -108,7 +111,8 @@ class _ExportableModel(nn.Module):
         overlap, precision = model.config.overlap, model.config.precision
         if overlap or precision != "fp32":
             raise InputError(f"overlap is {overlap} and precision {precision}, "
-                             "expected 0 and fp32 for an export")
+                             "expected 0 and fp32 for an export; if the model itself says so, "
+                             "--overlap 0 exports it without")
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         self.log_mel = _ConvLogMel(self.model.log_mel)
 
@@ -128,9 +132,10 @@ class _ExportableModel(nn.Module):
         joined = units * shape.grid[0]
         features = features.reshape(clips, joined, features.shape[-1])  # (n, all steps, size)
         steps = features[:, : joined - (units * shape.frames - frames) // shape.patch_frames]
-        pooled = {"mean": steps.mean(1), "max": steps.amax(1)}
-        scene = torch.cat([pooled[name] for name in self.model.config.pool.split("+")], dim=-1)
-        return scene, steps
+        pools = [POOLS[name]() for name in pool_names(self.model.config.pool)]
+        for pool in pools:
+            pool.add(steps)
+        return torch.cat([pool.result() for pool in pools], dim=-1), steps
 
 # %% ../nbs/43_export.ipynb #d2e4b605
 def trace(
@@ -403,19 +408,25 @@ def _read_notes(
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text in UTF-8, expected Markdown for --notes") from None
 
+# %% ../nbs/43_export.ipynb #89f15d40
+def _typed(options):
+    "Names of the options that are not None, as they are typed."
+    return ", ".join(f"--{name}" for name, value in options.items() if value is not None)
+
 # %% ../nbs/43_export.ipynb #adb67b48
 def write_folder(
     model: str,  # as `find_model` understands it
     out: str,  # model folder to write
     notes: str | None,  # Markdown file for the end of the card
-    layers: str | None,  # has to be None
-    pool: str,  # has to be 'mean'
+    typed: dict,  # options of the embedding; all have to be None
     **card,  # title and licence for the card; None: its defaults
 ) -> str:  # what was written
     "Write an encoder as a model folder. Raises `InputError` for what a folder cannot hold."
-    if layers or pool != "mean":
-        raise InputError("--layers and --pool are chosen when a model folder is used, "
-                         "expected neither with --format folder")
+    if given := _typed(typed):
+        raise InputError(f"{given} goes with embeddings, and a model folder is used for any; "
+                         "expected no such option with --format folder. How a model embeds by "
+                         "itself stands in its embedding.json, which is copied")
+    load_model(model)  # raises if it cannot embed as it says
     given = {name: value for name, value in card.items() if value}
     share_encoder(model, out, notes=_read_notes(notes) if notes else "", **given)
     size = (Path(out) / "model.safetensors").stat().st_size / 1e6
@@ -425,13 +436,12 @@ def write_folder(
 def write_autoencoder(
     model: str,  # as `find_model` understands it
     out: str,  # file to write
-    layers: str | None,  # has to be None
-    pool: str,  # has to be 'mean'
+    typed: dict,  # options of the embedding; all have to be None
 ) -> str:  # what was written
     "Write encoder and decoder as one file. Raises `InputError` for what it cannot hold."
-    if layers or pool != "mean":
-        raise InputError("--layers and --pool are for embeddings, "
-                         "expected neither with --format autoencoder")
+    if given := _typed(typed):
+        raise InputError(f"{given} goes with embeddings, "
+                         "expected no such option with --format autoencoder")
     whole = load_mae(find_model(model))
     export_autoencoder(whole, out)
     return (f"{out}: {Path(out).stat().st_size / 1e6:.1f} MB; encoder and decoder in half "

@@ -89,7 +89,7 @@ class FinetuneConfig:
     threshold: float = 0.5  # of several labels, those at least as probable are the answer
     held_out: float = 0.2  # share of each label's sounds to check with
     layers: str = "0"  # '0' for a linear probe, the number of last blocks that learn, or 'all'
-    pool: str = "mean"  # a sound is the 'mean' of its steps, their 'max', or 'mean+max'
+    pool: str = "mean"  # how a sound is pooled: mean, max, std, or several such as mean+std
     epochs: int = 20  # passes over the sounds
     batch: int = 16  # sounds in a step
     base_lr: float = 5e-3  # learning rate for 256 sounds per step
@@ -412,6 +412,7 @@ def finetune(
     "Make a classifier from labelled sounds. Raises `InputError` if that cannot be done."
     _check_out(out)
     source = find_model(config.model)
+    # not in the model's own way: the head learns with the final output, and `pool` is in labels.json
     settings = EmbedConfig(pool=config.pool, precision=config.precision)
     embedder = EmbeddingModel(load_encoder(source), settings).eval().to(choose_device(device))
     _check_layers(config.layers, len(embedder.encoder.blocks))  # before anything is read

@@ -11,9 +11,11 @@ import json
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +25,9 @@ from tqdm import tqdm
 
 from .audio import InputError
 from .model import MAEConfig
-from .files import atomic_file, load_config, shown
+from .files import atomic_file, InUse, load_config, shown, when_free
 from .sharing import find_model
 from .workers import error_sentence, one_line, world_sentence
-from .embed import EmbedConfig
 from .settings import model_name
 from .sharing import default_model
 from .tasks import claim_path, read_task, Task
@@ -327,7 +328,7 @@ def _hear_jobs(
         yield "", name, partial(refuse, error)
     for path in found:
         try:
-            task = checked_task(path)
+            task = when_free(partial(checked_task, path))  # which unpacks an archive
             name = task.full_name
             if name in seen:
                 raise InputError(f"{path}: is {name}, and so is another task in {tasks_dir}")
@@ -352,32 +353,57 @@ def _ready_jobs(
         yield path.name, Path(folder).resolve().name, partial(Path, path)
 
 # %% ../nbs/33_hear.ipynb #6eb095c3
+_PAUSE = 1.0  # seconds between two looks at what other processes have in use
+
+
 def run_jobs(
     jobs,  # (task, model, function that returns the folder of embeddings)
     ask: Callable,  # for folder and model yields (way, function that returns a `TaskResult`)
 ) -> tuple[list[TaskResult], list[str]]:  # results, and a sentence for each thing not done
-    "Embed and ask, job by job. Raises the first error if all jobs fail for want of the machine."
-    found, skipped, errors = [], [], []
+    """Embed and ask, job by job; a job that another process is at comes later.
+
+    Raises the first error if all jobs fail for want of the machine.
+    """
+    found, errors, skipped = {}, {}, []  # by number of the job and way; by what they are of
 
     def attempt(work, *parts):
-        "What `work` returns; None if it fails, which is reported."
+        "What `work` returns; None if it fails, which is reported, once."
         try:
             return work()
+        except InUse:
+            raise
         except Exception as error:
-            errors.append(error)
-            job = " ".join(filter(None, parts))
-            skipped.append(one_line(f"skipped {job}: {error_sentence(error)}"))
-            print(skipped[-1], file=sys.stderr)
+            if parts not in errors:
+                job = " ".join(filter(None, parts))
+                skipped.append(one_line(f"skipped {job}: {error_sentence(error)}"))
+                print(skipped[-1], file=sys.stderr)
+            errors[parts] = error
 
-    for task, model, embed in jobs:
+    def do(number, task, model, embed):
+        "Embed a task, and ask in every way. Raises `InUse` where another process is at it."
         folder = attempt(embed, model, task)
         ways = attempt(lambda: list(ask(folder, model)), model, task) if folder else None
         for way, work in ways or ():
-            found.append(attempt(work, model, task, way))
-    found = [result for result in found if result is not None]
-    if errors and not found and all(map(world_sentence, errors)):
-        raise errors[0]
-    return found, skipped
+            if result := attempt(work, model, task, way):
+                found[number, way] = result
+
+    waiting, in_vain = deque(enumerate(jobs)), 0
+    while waiting:
+        job = waiting.popleft()
+        try:
+            do(job[0], *job[1])
+            in_vain = 0
+        except InUse as error:
+            waiting.append(job)
+            in_vain += 1
+            if in_vain == len(waiting):  # all that is left is in use
+                print(one_line(f"waiting: {error}"), file=sys.stderr)
+            if in_vain >= len(waiting):
+                time.sleep(_PAUSE)
+    if errors and not found and all(map(world_sentence, errors.values())):
+        raise next(iter(errors.values()))
+    in_order = sorted(found, key=itemgetter(0))
+    return [found[key] for key in in_order], skipped
 
 # %% ../nbs/33_hear.ipynb #faca976b
 def check_found(
@@ -433,13 +459,13 @@ def begin_jobs(
         raise InputError(f"--seeds is {seeds}, expected at least 1 and at most {_MOST_SEEDS}")
     (Path(out) / "results").mkdir(parents=True, exist_ok=True)  # before hours of work
     if embeddings is not None:
-        if EmbedConfig(**how) != EmbedConfig():
+        if any(value is not None for value in how.values()):
             raise InputError("--embeddings takes embeddings as they are; "
                              "it goes with none of --layers, --pool and --overlap")
         return _ready_jobs(embeddings)
     if tasks_dir is None:
         tasks_dir = Path(out) / "tasks"
-        make_builtin_tasks(tasks_dir)
+        when_free(partial(make_builtin_tasks, tasks_dir))
     names = _default_models() if model is None else [name for name in model.split(",") if name]
     if not names:
         raise InputError(f"--model is {shown(model)}, "

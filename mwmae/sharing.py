@@ -7,6 +7,7 @@ __all__ = ['model_card', 'save_pretrained', 'push_to_hub', 'find_model', 'from_p
 
 # %% ../nbs/11_sharing.ipynb #7b1fe349
 import html
+import json
 import os
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ from .audio import InputError
 from .model import Encoder, MAEConfig, MaskedAutoencoder
 from .files import atomic_folder, check_replaceable, read_json, saved_settings, shown
 from mwmae.models import (
-    load_encoder, load_mae, MODEL_FILES, PACKAGED, packaged_folder, write_model,
+    load_encoder, load_mae, MODEL_FILES, OWN_WAY, PACKAGED, packaged_folder, write_model,
 )
 from .checkpoints import list_checkpoints, newest_checkpoint, runs_by_age
 
@@ -77,6 +78,7 @@ def model_card(
     licence: str = "apache-2.0",  # licence of the weights, as the hub names it
     notes: str = "",  # Markdown that stands at the end, such as the credits of the recordings
     weights: str = "",  # a sentence on what is in the folder
+    own_way: dict | None = None,  # how the model embeds, if not as in the paper
 ) -> str:  # Markdown with the hub's header
     "Describe a model: its shape, training and scores. Raises `InputError` for an odd licence."
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,99}", licence):
@@ -95,6 +97,10 @@ def model_card(
         "embeddings = get_scene_embeddings(audio, model)"
         "  # audio (n, samples): mono, 16 kHz, between -1 and 1\n```",
         "## Shape\n\n" + _table([("setting", "value"), *saved_settings(config).items()])]
+    if own_way:
+        said = "Without options, the model embeds in this way of its own."
+        rows = [("setting", "value"), *own_way.items()]
+        parts.append(f"## Embedding\n\n{said}\n\n{_table(rows)}")
     if training:
         parts.append("## Training\n\n" + _table([("setting", "value"), *training.items()]))
     if scores:
@@ -113,12 +119,17 @@ def save_pretrained(
     model: MaskedAutoencoder | Encoder,  # the model; an encoder makes a folder for embedding only
     folder: str | Path,  # the model folder to write: config.json, model.safetensors and README.md
     half: bool = False,  # store the weights as float16, half the size
+    own_way: dict | None = None,  # content of `embedding.json`; None: no such file
     **card,  # title, training, scores, licence and notes for `model_card`
 ):
     "Write a model folder to share, whole or not at all."
     with atomic_folder(folder, replaces=MODEL_FILES) as temporary:
         write_model(model, temporary, torch.float16 if half else torch.float32)
-        card = {"title": Path(folder).name, "weights": _weights(model, half), **card}
+        if own_way is not None:
+            text = json.dumps(own_way, indent=2) + "\n"
+            (temporary / OWN_WAY).write_text(text, encoding="utf-8")
+        card = {"title": Path(folder).name, "weights": _weights(model, half),
+                "own_way": own_way, **card}
         text = model_card(model.config, **card)
         (temporary / "README.md").write_text(text, encoding="utf-8")
 
@@ -215,6 +226,7 @@ def default_model(
 def share_encoder(
     name: str | Path,  # a model, as `find_model` understands it; of a run, its newest checkpoint
     folder: str | Path,  # the model folder to write: config.json, model.safetensors and README.md
+    own_way: dict | None = None,  # content of `embedding.json`; None: that of the model, if any
     # title, scores, licence and notes for `model_card`; what is said of the training stands in
     # `training`
     **card,
@@ -222,6 +234,8 @@ def share_encoder(
     "Write the encoder of a model for embedding, in half precision and with a model card."
     source = find_model(name)
     check_replaceable(folder, MODEL_FILES)
+    if own_way is None and os.path.lexists(source / OWN_WAY):
+        own_way = read_json(source / OWN_WAY)
     card = {"training": training_facts(source), **card}
-    save_pretrained(load_encoder(source), folder, half=True, **card)
+    save_pretrained(load_encoder(source), folder, half=True, own_way=own_way, **card)
     return Path(folder)

@@ -30,7 +30,7 @@ from mwmae.recordings import (
     analyse_batch, analyse_samples, can_travel, check_work, CLIP, crashed, plan,
     shared_log_mel,
 )
-from .sources import list_sounds, write_skipped
+from .sources import list_sounds, Sound, write_skipped
 from .workers import analyse_all
 
 # %% ../nbs/15_store.ipynb #dbdd1279
@@ -62,7 +62,10 @@ _SETTINGS = ("format", "sample_rate", "n_fft", "win_length", "hop_length", "f_mi
 _COUNTS = ("clips", "sources", "names", "reasons", "parts", "rows", "samples")
 
 # %% ../nbs/15_store.ipynb #bcc55e40
-def _current_settings(clip_seconds=10.0, spectrograms=True):
+def current_settings(
+    clip_seconds: float = 10.0,  # length of a clip
+    spectrograms: bool = True,  # False: an index of sound files
+) -> StoreState:
     "The state of an empty store made by this version of the library."
     mel = shared_log_mel().mel
     return StoreState(
@@ -81,7 +84,7 @@ def read_state(
         raise InputError(f"{folder}: not a spectrogram store, there is no store.json; "
                          "make one with mwmae_prepare SOURCE STORE")
     state = load_config(StoreState, Path(folder) / "store.json")
-    wanted = wanted or _current_settings(state.clip_seconds, state.spectrograms)
+    wanted = wanted or current_settings(state.clip_seconds, state.spectrograms)
     for setting in _SETTINGS:
         found, expected = getattr(state, setting), getattr(wanted, setting)
         if found != expected:
@@ -179,7 +182,10 @@ def split_texts(
     return [os.fsdecode(content[a:b]) for a, b in pairwise([0, *ends.tolist()])]
 
 # %% ../nbs/15_store.ipynb #78a2c3ef
-def _part_path(folder, number):
+def part_path(
+    folder: str | Path,  # a store
+    number: int,  # of the part
+) -> Path:
     "The file of a part of the spectrograms."
     return Path(folder) / f"spectrograms-{number:05d}.npy"
 
@@ -191,7 +197,7 @@ def read_part(
     mels: int,  # bands
 ) -> np.ndarray:  # (rows, mels) float16, mapped privately: what you write to it stays in memory
     "A part of the spectrograms of a store. Raises `InputError` if it is damaged."
-    return _read_rows(_part_path(folder, number), rows, np.float16, (mels,), "c")
+    return _read_rows(part_path(folder, number), rows, np.float16, (mels,), "c")
 
 # %% ../nbs/15_store.ipynb #69d15293
 _PART_FRAMES = 2**23
@@ -209,10 +215,15 @@ def _check_is_store(folder):
         raise InputError(f"{folder}: not empty and no spectrogram store, {expected}")
 
 # %% ../nbs/15_store.ipynb #e2b06117
-class _StoreWriter:
+class StoreWriter:
     "Adds recordings to a store; what has been committed survives anything."
 
-    def __init__(self, folder, settings, part_frames=_PART_FRAMES):
+    def __init__(
+        self,
+        folder: str | Path,  # the store
+        settings: StoreState,  # settings that it must have, see `current_settings`
+        part_frames: int = _PART_FRAMES,  # frames in one part of its spectrograms
+    ):
         self.folder, self.part_frames = Path(folder), part_frames
         _check_is_store(self.folder)
         self.claim = FolderClaim(self.folder)
@@ -245,7 +256,7 @@ class _StoreWriter:
 
 # %% ../nbs/15_store.ipynb #2ebb61fa
 @patch
-def _place_pictures(self: _StoreWriter, clips, pictures):
+def _place_pictures(self: StoreWriter, clips, pictures):
     "Decide where spectrograms go, note it in the rows of their clips, and let them wait."
     state = self.state
     for clip, picture in zip(clips, pictures):
@@ -259,7 +270,7 @@ def _place_pictures(self: _StoreWriter, clips, pictures):
 
 # %% ../nbs/15_store.ipynb #2ebb61fb
 @patch
-def add(self: _StoreWriter, analysis):
+def add(self: StoreWriter, analysis):
     "Add the clips of a stretch; whether its recording has ended, since it ends here or is broken."
     stretch, state = analysis.stretch, self.state
     if stretch.sound == self.broken:
@@ -284,7 +295,7 @@ def add(self: _StoreWriter, analysis):
 
 # %% ../nbs/15_store.ipynb #dbdb9536
 @patch
-def _end_recording(self: _StoreWriter, name, reason):
+def _end_recording(self: StoreWriter, name, reason):
     "Add the row of a recording whose stretches have all been added, and commit if it is time to."
     state = self.state
     state.names += len(name)
@@ -300,18 +311,18 @@ def _end_recording(self: _StoreWriter, name, reason):
 
 # %% ../nbs/15_store.ipynb #4fcae9ad
 @patch
-def _write_pictures(self: _StoreWriter):
+def _write_pictures(self: StoreWriter):
     "Write the waiting spectrograms behind those of the open part."
     if self.pictures:
         state = self.state
-        path = _part_path(self.folder, state.parts - 1)
+        path = part_path(self.folder, state.parts - 1)
         kept = state.rows - sum(map(len, self.pictures))
         _write_rows(path, kept, self.pictures, np.float16, (state.mels,))
     self.pictures, self.bytes = [], 0
 
 # %% ../nbs/15_store.ipynb #64adc266
 @patch
-def commit(self: _StoreWriter, complete=False):
+def commit(self: StoreWriter, complete=False):
     "Put everything added so far on the disk, and then say in `store.json` that it counts."
     self._write_pictures()
     for name, arrays in self.waiting.items():
@@ -365,7 +376,10 @@ class Prepared:
         return text
 
 # %% ../nbs/15_store.ipynb #c7ef5b45
-def _report(writer, added):
+def finish_store(
+    writer: StoreWriter,  # of the store
+    added: int,  # recordings that it has got
+) -> Prepared:  # what it holds
     "Finish a store and say what is in it. Raises `InputError` if that is nothing."
     state, folder = writer.state, writer.folder
     if added or not state.complete:
@@ -384,10 +398,36 @@ def _report(writer, added):
     hours = state.samples / SAMPLE_RATE / 3600
     return Prepared(folder, state.clips, hours, used, added, skipped)
 
+# %% ../nbs/15_store.ipynb #5fd80de1
+def known_names(
+    folder: str | Path,  # a store
+    state: StoreState,  # its state
+) -> set[str]:  # of its recordings, also of those without a usable clip
+    "What a store has read."
+    return set(_read_texts(folder, "names", state, _read_array(folder, "sources", state)))
+
+
+def sounds_of(
+    source: str | Path,  # folder, manifest, tar archive or Parquet file, see `list_sounds`
+) -> list[Sound]:
+    "All sounds of a source. Raises `InputError` if there are none."
+    sounds = list(list_sounds(source))
+    if not sounds:
+        some = "some such as .wav, .flac, .ogg or .mp3, or .tar or .parquet"
+        raise InputError(f"{source}: no sound files found, expected {some}")
+    return sounds
+
 # %% ../nbs/15_store.ipynb #7aec5777
-def _fill(writer, sounds, workers):
-    "Analyse sounds and add them to a store, showing the progress."
-    state = writer.state
+def fill_store(
+    writer: StoreWriter,  # of the store
+    sounds: list[Sound],  # that it shall hold
+    workers: int | None,  # processes; None or 0 takes all cores
+) -> int:  # how many it did not hold yet
+    "Analyse the sounds that a store lacks and add them, showing the progress."
+    state, known = writer.state, known_names(writer.folder, writer.state)
+    sounds = [sound for sound in sounds if sound.name not in known]
+    if not sounds:
+        return 0
     work = partial(
         analyse_batch, clip_seconds=state.clip_seconds, spectrograms=state.spectrograms)
     batches = plan(sounds, state.clip_seconds, is_broken=lambda sound: sound == writer.broken)
@@ -404,6 +444,7 @@ def _fill(writer, sounds, workers):
             seconds = (state.samples - before) / SAMPLE_RATE
             speed = f"{seconds / (monotonic() - begin):.0f}x real time"
             bar.set_postfix_str(f"{seconds / 3600:.2f} h read, {speed}", refresh=False)
+    return len(sounds)
 
 # %% ../nbs/15_store.ipynb #189cd8f1
 def prepare(
@@ -419,18 +460,9 @@ def prepare(
     Raises `InputError` if the source is missing or has nothing usable, or if `store` is no store.
     """
     check_work(clip_seconds, workers)
-    sounds = list(list_sounds(source))
-    if not sounds:
-        some = "some such as .wav, .flac, .ogg or .mp3, or .tar or .parquet"
-        raise InputError(f"{source}: no sound files found, expected {some}")
-    settings = _current_settings(clip_seconds, spectrograms)
-    with closing(_StoreWriter(store, settings, part_frames)) as writer:
-        sources = _read_array(store, "sources", writer.state)
-        known = set(_read_texts(store, "names", writer.state, sources))
-        sounds = [sound for sound in sounds if sound.name not in known]
-        if sounds:
-            _fill(writer, sounds, workers)
-        return _report(writer, len(sounds))
+    sounds, settings = sounds_of(source), current_settings(clip_seconds, spectrograms)
+    with closing(StoreWriter(store, settings, part_frames)) as writer:
+        return finish_store(writer, fill_store(writer, sounds, workers))
 
 # %% ../nbs/15_store.ipynb #95d47793
 def prepare_samples(
@@ -438,8 +470,8 @@ def prepare_samples(
     store: str | Path,  # folder to write; skips as many sounds as it already has
 ) -> Prepared:  # what the store holds, and what could not be used
     "Make a spectrogram store of sounds in memory. Raises `InputError` if none can be used."
-    with closing(_StoreWriter(store, _current_settings())) as writer:
+    with closing(StoreWriter(store, current_settings())) as writer:
         known = writer.state.sources
         for name, samples in islice(sounds, known, None):
             writer.add(analyse_samples(name, samples))
-        return _report(writer, writer.state.sources - known)
+        return finish_store(writer, writer.state.sources - known)

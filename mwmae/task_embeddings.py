@@ -288,7 +288,8 @@ def _made_from(task, model, half=False):
     digest = hashlib.blake2b(digest_size=16)
     for name in (*_COPIES, *(f"{split}.json" for split in task.splits)):
         digest.update((task.folder / name).read_bytes())
-    origin = {"model": model.name, "weights": model.fingerprint, "task": digest.hexdigest()}
+    origin = {"model": model.name, "weights": model.fingerprint, "task": digest.hexdigest(),
+              "settings": model.settings}
     return origin | ({"numbers": "float16"} if half else {})
 
 # %% ../nbs/28_task_embeddings.ipynb #970c8008
@@ -307,7 +308,9 @@ def _mark(folder):
 
 def _is_of(mark, origin):
     "Whether a mark is that of embeddings of this origin."
-    names = {*origin, "numbers"}  # which only embeddings in float16 have
+    # only embeddings in float16 have 'numbers'; the digest of the weights includes the settings,
+    # which marks of earlier versions do not note
+    names = {*origin, "numbers"} - {"settings"}
     return mark is not None and all(mark.get(name) == origin.get(name) for name in names)
 
 

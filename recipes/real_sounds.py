@@ -36,7 +36,8 @@ from mwmae.audio import InputError, LogMelSpectrogram, SAMPLE_RATE
 from mwmae.model import model_cost
 from mwmae.files import atomic_file, atomic_folder, load_config
 from mwmae.models import (
-    INSTALLED, load_encoder, load_mae, MODEL_FILES, PACKAGED, packaged_folder, write_model,
+    INSTALLED, load_encoder, load_mae, MODEL_FILES, OWN_WAY, PACKAGED, packaged_folder,
+    write_model,
 )
 from mwmae.checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
 from mwmae.sharing import share_encoder, training_facts
@@ -227,12 +228,9 @@ def pretrain_longer(here):
 
 # --- Scores
 
-WIDE = {  # the shortest of the ways that are best in validation, see `choose`
-    "scene": {"layers": "6", "pool": "mean+max"},
-    "event": {"layers": "2,6", "overlap": 0.9}}
-UNTRAINED = {  # alike, but no block of an untrained encoder is better than its output
-    "scene": {"pool": "mean+max"},
-    "event": WIDE["event"]}
+PACKAGED_WAY = {"layers": [6], "pool": "mean+std", "overlap": 0.0}  # of the packaged model, see `choose`
+ALIKE = {"pool": "mean+std"}  # no block of an untrained encoder is better than its output
+OVERLAP = {"layers": "2,6", "overlap": 0.9}  # the best for events in validation
 
 
 def opened(here, short, name):
@@ -251,14 +249,17 @@ def evaluate(here):
     models = {short: opened(here, short, name) for short, name in names.items()}
     jobs = []
     for task in tasks_of(here):
-        kind = task.embedding_type
-        wide = {"longest_wide": embed_with_options(models["longest"], **WIDE[kind]),
-                "random_wide": embed_with_options(models["random"], **UNTRAINED[kind])}
-        for short, model in (models | wide).items():
+        typed = PACKAGED_WAY | {"layers": ",".join(map(str, PACKAGED_WAY["layers"]))}
+        others = {"packaged": embed_with_options(models["longest"], **typed),
+                  "random_alike": embed_with_options(models["random"], **ALIKE)}
+        if task.embedding_type == "event":
+            for kind in ("longest", "random"):
+                others[f"{kind}_overlap"] = embed_with_options(models[kind], **OVERLAP)
+        for short, model in (models | others).items():
             folder = here.out / "hear" / "embeddings" / short / task.full_name
             embed = partial(embed_task, task, replace(model, name=short), folder)
             jobs.append((task.full_name, short, embed))
-    hurried = [job for job in jobs if job[1] not in ("longest", "longest_wide", "random_wide")]
+    hurried = [job for job in jobs if job[1] in names and job[1] != "longest"]
     results, skipped = here.out / "hear" / "results", []
     for some, grid in ((jobs, here.grid), (hurried, QUICK)):
         skipped += run_jobs(some, probing(grid, range(here.seeds), results, here.device))[1]
@@ -270,18 +271,15 @@ def evaluate(here):
 
 CHOOSING = ("drum_stroke", "letters", "drum_events")  # tasks of short sounds
 WAYS = {
-    "scene": [{}, *({"pool": "mean+max", "layers": layers}
-                    for layers in (None, "2", "4", "6", "2,6", "2,4,6"))],
+    "scene": [{}, *({"pool": pool, "layers": layers} for pool in ("mean+max", "mean+std")
+                    for layers in (None, "2", "4", "6", "2,6"))],
     "event": [{}, *({"layers": layers} for layers in ("2", "6", "2,6")),
               *({"layers": "2,6", "overlap": overlap} for overlap in (0.5, 0.75, 0.9))]}
 
 
 def choose(here):
-    """Compare ways to embed, with the model of the middle round, by validation scores.
-
-    Neither a test clip nor the model that is scored in the chosen way has a part in it.
-    """
-    model, found = opened(here, "longer", str(here.out / "runs" / "longer")), []
+    "Compare ways to embed by validation scores; test clips have no part in it."
+    model, found = opened(here, "longest", str(here.out / "runs" / "longest")), []
     for task in tasks_of(here):
         ways = WAYS[task.embedding_type] if task.name in CHOOSING else []
         for way in tqdm(ways, f"choose: {task.name}", unit="way", disable=None):
@@ -439,7 +437,8 @@ def atlas(here, kept=64):
     if list(zip(table.label, table.note)) != list(zip(places.label, places.note)):
         raise InputError(f"{here.results / 'map.csv'}: shows other notes, expected those of "
                          f"{task.folder}; run the step report")
-    model, sounds = load_model(PACKAGED), [load_sound(task, BANK, file) for file in table.file]
+    model = load_model(PACKAGED, layers=None, pool="mean", overlap=0.0)  # as the page in a browser does
+    sounds = [load_sound(task, BANK, file) for file in table.file]
     x = np.concatenate([get_scene_embeddings(sound[None], model).numpy() for sound in sounds])
     scaler = StandardScaler().fit(x)
     projection = PCA(kept, svd_solver="full").fit(scaler.transform(x)).components_.T  # (size, kept)
@@ -571,7 +570,7 @@ def report(here):
     "Write every file that the page reads."
     rows = score_rows(collect_results([here.out / "hear" / "results"])[0])
     name = read_grid(here.grid)[0]
-    shown = rows[(rows.grid == name) & ~rows.model.str.endswith("_wide")]
+    shown = rows[(rows.grid == name) & ~rows.model.str.contains("_")]
     tables = grid_report(shown, name, pair=KINDS)
     with atomic_file(here.results / "report.md") as temporary:
         temporary.write_text(report_text(tables), encoding="utf-8")
@@ -619,7 +618,7 @@ def package(here):
     run = here.out / "runs" / "longest"
     config, grid = load_config(PretrainConfig, run / "config.json"), read_grid(here.grid)[0]
     found, _ = collect_results([here.out / "hear" / "results"])
-    scores = card_scores([r for r in found if (r.grid, r.model) == (grid, "longest")])
+    scores = card_scores([r for r in found if (r.grid, r.model) == (grid, "packaged")])
     credits = (here.out / "credits.md").read_text(encoding="utf-8").strip()
     before = []
     for kind in ROUNDS[:-1]:
@@ -628,10 +627,10 @@ def package(here):
     notes = (f"The run above goes on from earlier ones, of {' and '.join(before)} steps on the "
              "same clips, each with a learning rate of its own that rises and falls. Scores are "
              "those of `recipes/real_sounds.py`, on the tasks of its chapter, which also says "
-             "what `--layers` and `--pool` bring with short sounds.\n\n")
+             "what other ways to embed bring.\n\n")
     notes += credits.replace("# Credits", "## Credits", 1)
     folder = HERE.parent / "mwmae" / PACKAGED
-    share_encoder(run, folder, title=config.model, scores=scores, notes=notes)
+    share_encoder(run, folder, PACKAGED_WAY, title=config.model, scores=scores, notes=notes)
 
 
 DECODER = """## Decoder
@@ -659,6 +658,8 @@ def decoder(here):
                                                        "encoder and decoder: 5.1 M")
     with atomic_folder(packaged, replaces=MODEL_FILES) as temporary:
         write_model(load_mae(newest), temporary, torch.float16)
+        if (packaged / OWN_WAY).is_file():  # the encoder is the same, so it embeds as before
+            shutil.copyfile(packaged / OWN_WAY, temporary / OWN_WAY)
         (temporary / "README.md").write_text(
             f"{before}{DECODER}\n{markdown_table(facts.astype(str).to_frame())}\n\n"
             f"## Credits{credits}", encoding="utf-8")

@@ -299,6 +299,7 @@ def pooling_does_not_see_blocks(size, lengths):
     torch.testing.assert_close(pool_steps(blocks), whole.mean(0))
     assert torch.equal(pool_steps(blocks, "max"), whole.amax(0))
     torch.testing.assert_close(pool_steps(blocks, "mean+max"), torch.cat([whole.mean(0), whole.amax(0)]))
+    torch.testing.assert_close(pool_steps(blocks, "std"), whole.std(0, correction=0))
 
 
 @holds(sizes(201, 40_000), sizes(1, 300), share=0.6)

@@ -470,6 +470,33 @@ def cases():
             status=(0, 2) if usable else 2,
             limit=30,
         )
+    for name, text in {
+        "empty": "",
+        "a list": "[]",
+        "another layer": '{"layers": [99]}',
+        "layer 0": '{"layers": [0]}',
+        "no layers": '{"layers": []}',
+        "a layer a million times": json.dumps({"layers": [1] * 1_000_000}),
+        "a layer of text": '{"layers": ["1"]}',
+        "an unknown pool": '{"pool": "sum"}',
+        "a pool of a million parts": json.dumps({"pool": "+".join(["mean"] * 1_000_000)}),
+        "a pool of control characters": json.dumps({"pool": "a\x1b[31m\n"}),
+        "an overlap of 1": '{"overlap": 1}',
+        "an overlap of NaN": '{"overlap": NaN}',
+        "an unknown setting": '{"precision": "bf16"}',
+        "nested deeply": "[" * 100_000,
+    }.items():
+        yield Case(
+            f"models/embed in a way of its own that is {name}",
+            EMBED,
+            then(
+                "sounds",
+                "model",
+                lambda work, text=text: (work / "model/embedding.json").write_text(text, encoding="utf-8"),
+            ),
+            status=2,
+            says="embedding.json",
+        )
     convert = "mwmae_convert jax out --encoder_heads 3"
     yield Case("models/convert a good one", convert, then("jax"), status=0, leaves=("out/model.safetensors",))
     for name, change in TREES.items():
