@@ -139,7 +139,7 @@ def mwmae_embed(
 @command
 def mwmae_finetune(
     # folder whose folders are labels (SOUNDS/dog/1.wav), or a table .csv with the columns path
-    # and label
+    # and label, or path and labels if a sound may have several, divided by ;
     sounds: str,
     # model folder, run folder, owner/name on the hub, or packaged; default: the newest run in
     # runs/, or else the packaged model

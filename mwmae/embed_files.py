@@ -260,33 +260,27 @@ def _write_table(path, rows, parts, names):
         writer.close()
 
 # %% ../nbs/18_embed_files.ipynb #2f0e9129
-_CLASS_COLUMNS = ["file", "label", "probability", "second", "second_probability", "third",
-                  "third_probability"]
-
-
 @torch.no_grad()
-def _best_labels(embedding, classifier):
-    "The three best labels of a scene embedding (size,) and their probabilities; else empty."
+def _answer(name, embedding, classifier):
+    "A row of the table: what a classifier says about a scene embedding (size,)."
     scores = classifier.head(embedding[None].to(classifier.head.mean.device))  # (1, labels)
-    best = scores.softmax(-1)[0].topk(min(3, len(classifier.labels)))
-    row = []
-    for probability, number in zip(best.values.tolist(), best.indices.tolist()):
-        row += [classifier.labels[number], f"{probability:.4f}"]
-    return row + [""] * (6 - len(row))
+    return classifier.row(name, scores[0].cpu())
 
 # %% ../nbs/18_embed_files.ipynb #f4915390
-def _read_classes(path):
+def _read_classes(path, classifier):
     "Read a table of labels, all text. Raises `InputError` if it is damaged, or another table."
+    columns = list(map(listed_name, classifier.columns))
     if not os.path.lexists(path):
-        return pd.DataFrame(columns=_CLASS_COLUMNS)
+        return pd.DataFrame(columns=columns)
     check_file(path, "a table of labels")
     with _table_errors(path):
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8",
                             encoding_errors="surrogateescape")
-    if list(table) != _CLASS_COLUMNS:
+    if list(table) != columns:
         raise InputError(f"{path}: has the columns {', '.join(map(shown, table))}, expected "
-                         f"{', '.join(_CLASS_COLUMNS)}; choose another folder with --out")
-    if not table[["probability", "second_probability"]].astype(bool).all(axis=None):
+                         f"{', '.join(columns)}; choose another folder with --out")
+    needed = [name for name in columns[1:] if name not in classifier.kind.optional]
+    if not table[needed].astype(bool).all(axis=None):
         raise InputError(f"{path}: not a whole table (a row breaks off); move it away, "
                          "and the same command makes another")
     return table
@@ -297,9 +291,9 @@ def _write_classes(path, table, parts, names, classifier):
     rows = []
     for name in names:
         embedding = torch.from_numpy(np.load(parts / f"{name}.npy"))
-        row = [name, *_best_labels(embedding, classifier)]
+        row = _answer(name, embedding, classifier)
         rows.append([listed_name(text) for text in row])
-    added = pd.DataFrame(rows, columns=_CLASS_COLUMNS)
+    added = pd.DataFrame(rows, columns=list(table))
     table = pd.concat([table, added]).drop_duplicates("file")
     with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, encoding="utf-8", errors="surrogateescape")
@@ -338,10 +332,10 @@ def _divide(sounds, parts, done, size, timestamps):
     return ready, rest, skipped
 
 # %% ../nbs/18_embed_files.ipynb #95cc1b08
-def _rows_before(out, run, size):
+def _rows_before(out, run, size, classifier):
     "The rows of the table that a run adds to."
     if run.classify:
-        return _read_classes(out / "classes.csv")
+        return _read_classes(out / "classes.csv", classifier)
     if run.table:
         return _read_rows(out / "embeddings.parquet", size, run.timestamps)
     return pd.DataFrame({"file": []})
@@ -355,7 +349,7 @@ def _prepare_folder(out, parts, sounds, run):
     save_config(run, out / "embedding.json")
 
 
-def _summary(out, run, sounds, skipped, done, twice):
+def _summary(out, run, sounds, skipped, done, twice, classifier):
     "What to say at the end, from the numbers of sounds and rows."
     what = "classified" if run.classify else "embedded"
     lines = [f"{out}: {sounds - skipped:,} of {sounds:,} sounds {what}, "
@@ -365,7 +359,8 @@ def _summary(out, run, sounds, skipped, done, twice):
     if twice:
         lines.append(f"{twice:,} rows that stood in the table twice were removed")
     if run.classify:
-        counts = _read_classes(out / "classes.csv").label.value_counts()
+        answers = _read_classes(out / "classes.csv", classifier).iloc[:, 1]
+        counts = answers.map(classifier.kind.split).explode().value_counts()
         found = ", ".join(f"{label} {n:,}" for label, n in counts.items())
         lines.append(f"{out / 'classes.csv'}: {found}")
     return "\n".join(lines)
@@ -381,7 +376,7 @@ def _embed_into(out, sounds, model, run, classifier):
             raise InputError(f"{out}: was filled with other settings ({other}); "
                              "choose another folder with --out")
     size = model.timestamp_embedding_size if run.timestamps else model.scene_embedding_size
-    before = _rows_before(out, run, size)
+    before = _rows_before(out, run, size, classifier)
     _prepare_folder(out, parts, sounds, run)
     ready, rest, skipped = _divide(sounds, parts, set(before.file), size, run.timestamps)
     failed = _embed_sounds(rest, model, parts, run.timestamps)
@@ -399,7 +394,8 @@ def _embed_into(out, sounds, model, run, classifier):
         raise InputError(f"none of {len(sounds)} sounds could be embedded; "
                          f"the first, {skipped[0][0]}: {skipped[0][1]}")
     twice = before.duplicated("file" if run.classify else None).sum()
-    return _summary(out, run, len(sounds), len(skipped), len(rest) - len(failed), twice)
+    return _summary(out, run, len(sounds), len(skipped), len(rest) - len(failed), twice,
+                    classifier)
 
 # %% ../nbs/18_embed_files.ipynb #c73d8157
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -18,99 +18,27 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from fastcore.basics import chunked
 from sklearn.metrics import confusion_matrix
-from torch import Tensor
 from tqdm import tqdm
 
 from .audio import InputError
-from .training import epoch_order, learning_rate
+from .patches import find_part
+from .training import learning_rate
 from .files import FolderClaim, shown
 from .models import load_encoder
 from .sharing import find_model, markdown_text, model_card, training_facts
-from .recordings import failure_reason, quiet_decoders
 from .embed import choose_device, EmbedConfig, EmbeddingModel
-from .embed_files import listed_name, sound_spectrogram
-from .quick import check_labels, labelled_sounds
+from .quick import check_labels
 from .processes import stop_request
-from .classifier import Classifier, CLASSIFIER_FILES, fit_head, save_classifier
-
-# %% ../nbs/42_finetune.ipynb #a63a03b5
-def choose_held_out(
-    labels: list[str],  # label of each sound
-    share: float = 0.2,  # part of each label's sounds
-    seed: int = 0,  # another seed makes another choice
-) -> np.ndarray:  # (sounds,) whether it is held out
-    "Put some sounds of each label aside, at least one, and leave at least one."
-    labels = np.array(labels)
-    held_out = np.zeros(len(labels), bool)
-    for number, label in enumerate(np.unique(labels)):
-        members = np.flatnonzero(labels == label)
-        count = min(len(members) - 1, max(1, round(share * len(members))))
-        held_out[np.random.default_rng([seed, number]).permutation(members)[:count]] = True
-    return held_out
-
-# %% ../nbs/42_finetune.ipynb #0bdade57
-@dataclass
-class Examples:
-    "Labelled sounds, ready to learn from."
-    names: list[str]  # of the sounds
-    labels: list[str]  # one for each
-    scenes: Tensor  # (sounds, size) their embeddings
-    spectrograms: list[Tensor]  # (frames, mels) float16, standardised; empty if they are not needed
-
-    def part(
-        self,
-        chosen: np.ndarray,  # (sounds,) which ones, true or false
-    ) -> "Examples":  # those alone
-        "Some of the sounds."
-        pick = lambda values: [value for value, wanted in zip(values, chosen) if wanted]
-        scenes = self.scenes[torch.from_numpy(chosen)]
-        return Examples(pick(self.names), pick(self.labels), scenes, pick(self.spectrograms))
-
-    def targets(
-        self,
-        labels: list[str],  # labels of the classifier
-    ) -> Tensor:  # (sounds,) number of each sound's label
-        "Labels as numbers."
-        return torch.tensor([labels.index(label) for label in self.labels])
-
-# %% ../nbs/42_finetune.ipynb #efba5f73
-def _read_some(sounds, embedder, skipped):
-    "Read some sounds as (name, label, spectrogram); what cannot be read is added to `skipped`."
-    read = []
-    for sound, label in sounds:
-        name = listed_name(sound.name)
-        try:
-            with quiet_decoders():
-                read.append((name, label, sound_spectrogram(sound, embedder.log_mel)[0]))
-        except Exception as error:  # whatever a decoder or a table reader finds wrong with it
-            skipped.append((name, listed_name(failure_reason(error, sound))))
-    return read
-
-
-@torch.no_grad()
-def _read_examples(sounds, embedder, keep=False):
-    "Read and embed labelled sounds. Returns examples, and (name, reason) of sounds left out."
-    nothing = torch.zeros(0, embedder.scene_embedding_size)
-    examples, skipped, scenes = Examples([], [], nothing, []), [], []
-    for some in chunked(tqdm(sounds, "reading", unit="sound", disable=None), 32):
-        read = _read_some(some, embedder, skipped)
-        embedded = embedder.scenes([spectrogram for _, _, spectrogram in read])
-        for (name, label, spectrogram), scene in zip(read, embedded):
-            if not torch.isfinite(scene).all():
-                skipped.append((name, "its embedding holds NaN or infinity; "
-                                      "the numbers overflow on the way through the encoder"))
-                continue
-            scenes.append(scene.cpu())
-            examples.names.append(name)
-            examples.labels.append(label)
-            if keep:
-                examples.spectrograms.append(spectrogram.cpu().half())
-    if scenes:
-        examples.scenes = torch.stack(scenes)
-    return examples, skipped
+from .tasks import shorten_list
+from mwmae.classifier import (
+    ANSWERS, Classifier, CLASSIFIER_FILES, ClassifierConfig, fit_head, save_classifier, SEPARATOR,
+)
+from mwmae.examples import (
+    choose_answers, choose_held_out, Examples, read_examples, SAMPLING, sound_labels,
+)
+from .augment import augment
 
 # %% ../nbs/42_finetune.ipynb #2c53627c
 def rate_groups(
@@ -155,6 +83,10 @@ class FinetuneConfig:
     sounds: str  # folder or table of labelled sounds
     model: str  # model that they are taught to
     valid: str | None = None  # folder or table of the sounds to check with; None: some of `sounds`
+    # 'one' label for each sound, or 'several' (a sigmoid for each label, scored by mAP); None:
+    # several if a sound has several
+    answers: str | None = None
+    threshold: float = 0.5  # of several labels, those at least as probable are the answer
     held_out: float = 0.2  # share of each label's sounds to check with
     layers: str = "0"  # '0' for a linear probe, the number of last blocks that learn, or 'all'
     pool: str = "mean"  # how a sound is pooled: mean, max, std, or several such as mean+std
@@ -165,8 +97,12 @@ class FinetuneConfig:
     warmup: float = 2.0  # epochs in which the rate rises
     weight_decay: float = 0.05  # of matrices
     whole: bool = False  # learn from whole sounds, not from crops of the encoder's length
+    sampling: str = "once"  # hear each sound 'once' in an epoch, or 'balanced' by its rarest label
+    mixup: float = 0.0  # lay two sounds over one another with shares from Beta(mixup, mixup); 0: no
+    time_mask: int = 0  # frames of 10 ms hidden in each crop, at most these and half of it; 0: none
+    mel_mask: int = 0  # mels hidden in each crop, at most these and half of them; 0: none
     precision: str = "fp32"  # fp32, or bf16 for the encoder
-    seed: int = 0  # seed of the choice of held-out sounds, of order and crops
+    seed: int = 0  # seed of the choice of held-out sounds, of order, crops and changes to them
 
     def __post_init__(self):
         if self.layers != "all" and not (self.layers.isdecimal() and len(self.layers) <= 4):
@@ -182,33 +118,47 @@ class FinetuneConfig:
             ("warmup", 0 <= self.warmup < math.inf, rate),
             ("weight_decay", 0 <= self.weight_decay < math.inf, rate),
             ("seed", 0 <= self.seed < 2**64, "0 to 2**64 - 1"),
+            ("threshold", 0 < self.threshold < 1, "more than 0 and less than 1"),
+            ("mixup", 0 <= self.mixup < math.inf, rate),
+            ("time_mask", 0 <= self.time_mask <= 1_000_000, "0 to 1,000,000"),
+            ("mel_mask", 0 <= self.mel_mask <= 1_000_000, "0 to 1,000,000"),
         ):
             if not fits:
                 raise InputError(f"--{name} is {getattr(self, name)}, expected {expected}")
         EmbedConfig(pool=self.pool, precision=self.precision)  # refuses what it does not know
+        find_part(SAMPLING, self.sampling, "--sampling")
+        find_part(ANSWERS, self.answers or "one", "--answers")
+        fresh = {"sampling": "once", "mixup": 0, "time_mask": 0, "mel_mask": 0}
+        for name, off in fresh.items():
+            if self.layers == "0" and getattr(self, name) != off:
+                raise InputError(f"--{name} is {getattr(self, name)} and --layers 0, a probe, "
+                                 "which learns from sounds as they are; expected other --layers")
 
 # %% ../nbs/42_finetune.ipynb #ea8a9945
 def _training_batches(train, labels, epoch, frames, config):
-    "Crops (frames, mels) and numbers of their labels: every sound once, in random order."
-    targets = train.targets(labels)
-    for numbers in chunked(epoch_order(config.seed, epoch, len(train.names)), config.batch):
-        crops = []
+    "Crops (frames, mels) of the sounds of an epoch, and their targets (crops, labels)."
+    targets, times = train.targets(labels), Counter()
+    order = SAMPLING[config.sampling](train.labels, config.seed, epoch)
+    for numbers in chunked(order, config.batch):
+        crops, randoms = [], []
         for number in numbers:
             spectrogram = train.spectrograms[number]
             length = len(spectrogram) if config.whole else frames
-            random = np.random.default_rng([config.seed, epoch, number])
+            random = np.random.default_rng([config.seed, epoch, number, times[number]])
+            times[number] += 1
             start = int(random.integers(0, max(len(spectrogram) - length, 0), endpoint=True))
             crops.append(spectrogram[start : start + length])
-        yield crops, targets[numbers]
+            randoms.append(random)
+        yield augment(crops, targets[numbers], randoms, config)
 
 # %% ../nbs/42_finetune.ipynb #6f92644b
 def _train_step(classifier, optimizer, crops, targets, rate):
-    "One step of every layer at its share of the rate; returns the cross-entropy before it."
+    "One step of every layer at its share of the rate; returns the loss before it."
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
     device = classifier.head.mean.device
     logits = classifier.logits([crop.to(device).float() for crop in crops])  # (crops, labels)
-    loss = F.cross_entropy(logits, targets.to(device))
+    loss = classifier.kind.loss(logits, targets.to(device))
     if not math.isfinite(loss.item()):
         raise InputError(f"the loss has become {loss.item()}, expected a number; "
                          "try a smaller --base_lr or --precision fp32")
@@ -220,18 +170,18 @@ def _train_step(classifier, optimizer, crops, targets, rate):
 # %% ../nbs/42_finetune.ipynb #f7263ce7
 @torch.no_grad()
 def _score_examples(classifier, examples):
-    "Logarithms of probabilities (sounds, labels) for whole sounds."
+    "Scores (sounds, labels) of whole sounds."
     device, scores = classifier.head.mean.device, []
     for some in chunked(examples.spectrograms, 32):
         some = [spectrogram.to(device).float() for spectrogram in some]
         scores.append(classifier.logits(some).cpu())
-    return torch.cat(scores).log_softmax(-1)
+    return torch.cat(scores)
 
 
-def _judge(scores, targets):
-    "How good answers are: the share that is `right`, and their cross-entropy."
-    right = (scores.argmax(1) == targets).double().mean().item()
-    return {"right": right, "held_out_loss": F.nll_loss(scores, targets).item()}
+def _judge(kind, scores, targets):
+    "How good answers are: the share that is `right`, or `mAP`, and their loss."
+    return {kind.score: kind.measure(scores, targets),
+            "held_out_loss": kind.loss(scores, targets).item()}
 
 # %% ../nbs/42_finetune.ipynb #efbd7194
 def fine_tune(
@@ -239,15 +189,15 @@ def fine_tune(
     train: Examples,  # what to learn from, with spectrograms
     held_out: Examples,  # what to choose the epoch by, with spectrograms
     config: FinetuneConfig,  # settings
-) -> list[dict]:  # epoch, loss, right and held_out_loss; epoch 0 is the probe
+) -> list[dict]:  # epoch, loss, right or mAP, and held_out_loss; epoch 0 is the probe
     "Train a classifier's last blocks or all of it, and keep its best epoch."
     labels, frames = classifier.labels, classifier.embedder.encoder.config.frames
-    targets = held_out.targets(labels)
-    judged = lambda: _judge(_score_examples(classifier, held_out), targets)
+    kind, targets = classifier.kind, held_out.targets(labels)
+    judged = lambda: _judge(kind, _score_examples(classifier, held_out), targets)
     copy = lambda: {name: value.clone() for name, value in classifier.state_dict().items()}
     groups = rate_groups(classifier, config.layers, config.decay, config.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=0.0)
-    before = F.nll_loss(_score_examples(classifier, train), train.targets(labels)).item()
+    before = kind.loss(_score_examples(classifier, train), train.targets(labels)).item()
     best, kept = {"epoch": 0, "loss": before, **judged()}, copy()
     history, per_epoch = [best], math.ceil(len(train.names) / config.batch)
     bar = tqdm(total=config.epochs * per_epoch, desc="learning", unit="step", disable=None)
@@ -255,14 +205,14 @@ def fine_tune(
         for epoch in range(config.epochs):
             losses = []
             batches = _training_batches(train, labels, epoch, frames, config)
-            for step, (crops, numbers) in enumerate(batches):
+            for step, (crops, truth) in enumerate(batches):
                 rate = learning_rate(epoch + step / per_epoch, config)
-                losses.append(_train_step(classifier, optimizer, crops, numbers, rate))
+                losses.append(_train_step(classifier, optimizer, crops, truth, rate))
                 bar.update()
             found = {"epoch": epoch + 1, "loss": float(np.mean(losses)), **judged()}
             history.append(found)
-            bar.set_postfix(loss=f"{found['loss']:.3f}", right=f"{found['right']:.0%}")
-            if _rank(found) > _rank(best):
+            bar.set_postfix(loss=f"{found['loss']:.3f}", held_out=kind.say(found[kind.score]))
+            if _rank(found, kind) > _rank(best, kind):
                 best, kept = found, copy()
             if stop.is_set():
                 break
@@ -270,22 +220,29 @@ def fine_tune(
     return history
 
 # %% ../nbs/42_finetune.ipynb #170f2725
-def _rank(row):
-    "What makes an epoch better: more right answers, then less loss."
-    return row["right"], -row["held_out_loss"]
+def _rank(row, kind):
+    "What makes an epoch better: more right answers or a higher mAP, then less loss."
+    return row[kind.score], -row["held_out_loss"]
 
 # %% ../nbs/42_finetune.ipynb #ed6088a8
 def _held_out_answers(classifier, held_out, scores):
     "What a classifier said about each held-out sound, from its scores (sounds, labels)."
-    probability, answer = scores.softmax(-1).max(1)
-    rows = {"file": held_out.names, "label": held_out.labels}
-    rows["answer"] = [classifier.labels[i] for i in answer]
-    rows["probability"] = probability.double().round(decimals=4)
-    return pd.DataFrame(rows)
+    probabilities = classifier.probabilities(scores.cpu())
+    rows = {"file": held_out.names}
+    if classifier.answers == "one":
+        probability, answer = probabilities.max(1)
+        rows["label"] = [label for label, in held_out.labels]
+        rows["answer"] = [classifier.labels[i] for i in answer]
+        rows["probability"] = probability.double().round(decimals=4)
+        return pd.DataFrame(rows)
+    rows["labels"] = [SEPARATOR.join(some) for some in held_out.labels]
+    rows["answers"] = [classifier.row("", some)[1] for some in scores.cpu()]
+    columns = probabilities.T.double().round(decimals=4)
+    return pd.DataFrame(rows | dict(zip(classifier.labels, columns)))
 
 # %% ../nbs/42_finetune.ipynb #421297ac
 def _summary(answers):
-    "How good a classifier is, and what it takes for what."
+    "How good a classifier with one label for each sound is, and what it takes for what."
     right, common = (answers.label == answers.answer), answers.label.value_counts()
     text = (f"held out: {right.sum()} of {len(answers)} right ({right.mean():.0%}); always "
             f"answering {common.index[0]} would be {common.iloc[0] / len(answers):.0%}")
@@ -294,6 +251,24 @@ def _summary(answers):
         return text
     mistakes = [f"{label} for {answer} ({n})" for (label, answer), n in wrong]
     return f"{text}\nmistaken: {'; '.join(mistakes)}"
+
+# %% ../nbs/42_finetune.ipynb #41de3479
+def _several_summary(labels, probabilities, targets):
+    "How good a classifier with several labels is, and at which of them it is worst."
+    kind, found = ANSWERS["several"], {}  # average precision by label
+    for number in torch.nonzero(targets.sum(0))[:, 0].tolist():
+        column = slice(number, number + 1)
+        found[labels[number]] = kind.measure(probabilities[:, column], targets[:, column])
+    if not found:
+        return "held out: no sound has a label, so there is no mAP"
+    occurs = targets.sum(0) > 0
+    chance = targets[:, occurs].mean().item()
+    worst = [f"{label} {found[label]:.2f}" for label in sorted(found, key=found.get)[:3]]
+    missing = len(labels) - len(found)
+    left_out = f"; {missing} more have no held-out sound" if missing else ""
+    return (f"held out: mAP {np.mean(list(found.values())):.3f} over {len(found)} labels of "
+            f"{len(targets)} sounds{left_out}; random order would be about {chance:.3f}\n"
+            f"hardest: {'; '.join(worst)}")
 
 # %% ../nbs/42_finetune.ipynb #a9f9c8e1
 def show_confusion(
@@ -345,7 +320,8 @@ def _card(classifier, config, facts, result, title):
     labels = ", ".join(map(markdown_text, classifier.labels))
     said = "\n".join(map(markdown_text, result.splitlines()))
     command = "```\nmwmae_embed SOUNDS --model FOLDER_OR_HUB_NAME --classify\n```"
-    notes = (f"## Classifier\n\nAnswers with one of {len(classifier.labels)} labels: {labels}."
+    some = "one" if classifier.answers == "one" else "any number"
+    notes = (f"## Classifier\n\nAnswers with {some} of {len(classifier.labels)} labels: {labels}."
              f"\n\n{command}\n\n{said}\n\nSettings:\n\n{lines}")
     shape = classifier.embedder.encoder.config
     text = model_card(shape, title, facts, licence="unknown", notes=notes)
@@ -353,34 +329,37 @@ def _card(classifier, config, facts, result, title):
 
 # %% ../nbs/42_finetune.ipynb #4e9a7d33
 def _open_examples(config, embedder):
-    "Read all sounds; examples to learn from, held-out ones, and (name, reason) of the rest."
-    sounds, keep = labelled_sounds(config.sounds), config.layers != "0"
-    fewest = 1 if config.valid else 2
-    before = check_labels([label for _, label in sounds], config.sounds, fewest)
-    checks = _checking_sounds(config, sounds) if config.valid else []
-    examples, skipped = _read_examples(sounds, embedder, keep)
+    "Read all sounds: 'one' or 'several', examples, held-out ones, (name, reason) of the rest."
+    answers, sounds = choose_answers(sound_labels(config.sounds), config.answers, config.sounds)
+    keep, fewest = config.layers != "0", 1 if config.valid else 2
+    named = [label for item in sounds for label in item.labels]
+    before = check_labels(named, config.sounds, fewest)
+    ClassifierConfig(before, config.pool, answers)  # refuses names that the answers cannot have
+    checks = _checking_sounds(config, sounds, answers) if config.valid else []
+    examples, skipped = read_examples(sounds, embedder, keep)
     _report(skipped)
-    labels = check_labels(examples.labels, config.sounds, fewest)
+    labels = check_labels(examples.all_labels(), config.sounds, fewest)
     if lost := [label for label in before if label not in labels]:
         raise InputError(f"{config.sounds}: no sound with the label {lost[0]} can be used, "
                          f"expected at least {fewest}")
     if not checks:
         aside = choose_held_out(examples.labels, config.held_out, config.seed)
-        return examples.part(~aside), examples.part(aside), skipped
-    held_out, others = _read_examples(checks, embedder, keep)
+        return answers, examples.part(~aside), examples.part(aside), skipped
+    held_out, others = read_examples(checks, embedder, keep)
     _report(others)
-    if not held_out.labels:
+    if not held_out.all_labels():
         raise InputError(f"{config.valid}: no sound that can be used has a label")
-    if unknown := sorted({*held_out.labels} - {*labels}):
+    if unknown := sorted({*held_out.all_labels()} - {*labels}):
         raise InputError(f"{config.valid}: has the label {unknown[0]}, "
                          f"of which {config.sounds} has no sound")
-    return examples, held_out, skipped + others
+    return answers, examples, held_out, skipped + others
 
 # %% ../nbs/42_finetune.ipynb #3ceccb73
-def _checking_sounds(config, sounds):
+def _checking_sounds(config, sounds, answers):
     "The sounds of `--valid`. Raises `InputError` if one of them is learnt from."
     place = lambda item: item.sound.place()
-    known, checks = set(map(place, sounds)), labelled_sounds(config.valid)
+    known = set(map(place, sounds))
+    _, checks = choose_answers(sound_labels(config.valid), answers, config.valid)
     for item in checks:
         if place(item) in known:
             raise InputError(f"{item.sound.path}: is in {config.sounds} and in {config.valid}, "
@@ -399,14 +378,16 @@ def _report(skipped):
 def _learn(classifier, train, held_out, config):
     "Fit the head, then train what else is to learn: held-out scores, what to say, the epochs."
     head = classifier.head
-    strength, right = fit_head(head, train.scenes, train.targets(classifier.labels))
-    said = f"probe: C {strength:g}, {right:.0%} right in cross-validation"
+    targets, kind = train.targets(classifier.labels), classifier.kind
+    strength, right = fit_head(head, train.scenes, targets, classifier.answers)
+    said = f"probe: C {strength:g}, {kind.say(right)} in cross-validation"
     if config.layers == "0":
         with torch.no_grad():
             return head(held_out.scenes.to(head.mean.device)).cpu(), said, []
     history = fine_tune(classifier, train, held_out, config)
-    best, first, last = max(history, key=_rank), history[0], history[-1]
-    said += (f", {first['right']:.0%} of the held out\n"
+    best = max(history, key=lambda row: _rank(row, kind))
+    first, last = history[0], history[-1]
+    said += (f", {kind.say(first[kind.score])} of the held out\n"
              f"fine-tuned: loss {first['loss']:.3f} before, {last['loss']:.3f} after; "
              f"kept epoch {best['epoch']} of {last['epoch']}, the best on the held-out sounds")
     return _score_examples(classifier, held_out), said, history
@@ -416,8 +397,8 @@ def _describe(train, held_out, config):
     "How many sounds of which label there are on which side."
     counts = []
     for examples in (train, held_out):
-        found = sorted(Counter(examples.labels).items())
-        counts.append(", ".join(f"{label} {n}" for label, n in found))
+        found = sorted(Counter(examples.all_labels()).items())
+        counts.append(shorten_list([f"{label} {n}" for label, n in found], 50))
     chosen = f"from {config.valid}" if config.valid else f"chosen by label with seed {config.seed}"
     return (f"learning from {len(train.names)} sounds: {counts[0]}\n"
             f"held out, {chosen}: {len(held_out.names)} ({counts[1]})")
@@ -436,13 +417,19 @@ def finetune(
     embedder = EmbeddingModel(load_encoder(source), settings).eval().to(choose_device(device))
     _check_layers(config.layers, len(embedder.encoder.blocks))  # before anything is read
     with _claimed_folder(out):
-        train, held_out, skipped = _open_examples(config, embedder)
+        answers, train, held_out, skipped = _open_examples(config, embedder)
         print(_describe(train, held_out, config), flush=True)
-        classifier = Classifier(embedder, sorted(set(train.labels))).to(choose_device(device))
+        labels = sorted(set(train.all_labels()))
+        classifier = Classifier(embedder, labels, answers, config.threshold)
+        classifier.to(choose_device(device))
         scores, said, history = _learn(classifier, train, held_out, config)
-        answers = _held_out_answers(classifier, held_out, scores)
-        result = f"{said}\n{_summary(answers)}"
-        tables = {"held_out": answers, "skipped": pd.DataFrame(skipped, columns=["name", "reason"])}
+        table = _held_out_answers(classifier, held_out, scores)
+        if answers == "one":
+            result = f"{said}\n{_summary(table)}"
+        else:
+            truth = held_out.targets(labels)
+            result = f"{said}\n{_several_summary(labels, scores.cpu(), truth)}"
+        tables = {"held_out": table, "skipped": pd.DataFrame(skipped, columns=["name", "reason"])}
         if history:
             tables["epochs"] = pd.DataFrame(history)
         files = {f"{name}.csv": table.to_csv(index=False) for name, table in tables.items()}

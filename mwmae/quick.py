@@ -99,7 +99,7 @@ def labelled_sounds(
         pairs = _folder_sounds(source)
     labelled = []
     for sound, label in pairs:
-        problem = sound.problem or _label_problem(label)
+        problem = sound.problem or label_problem(label)
         if problem:
             labelled.append(Labelled(sound.changed(problem=problem), ""))
         else:
@@ -120,8 +120,10 @@ _LONGEST_LABEL = 255  # characters, as many as the name of a folder may have
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, non-UTF-8 bytes, ends of lines
 
 
-def _label_problem(label):
-    "Why a text cannot be a label; empty if it can."
+def label_problem(
+    label: str,  # any text
+) -> str:  # the reason; empty if there is none
+    "Why a text cannot be a label."
     if not label:
         return "has no label: it lies in no folder, or its row names none"
     if len(label) > _LONGEST_LABEL:
@@ -131,8 +133,11 @@ def _label_problem(label):
     return ""
 
 # %% ../nbs/19_quick.ipynb #caa3b6cd
-def _table_sounds(path):
-    "Sounds and labels in a CSV file."
+def read_label_table(
+    path: str | Path,  # a CSV file
+    columns: tuple[str, ...] = ("label",),  # names that the column of the labels may have
+) -> tuple[str, list]:  # the name that it has, and (sound, text of that column) of each row
+    "Read a table of labelled sounds. Raises `InputError` if it is none."
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig",
                             index_col=False)
@@ -140,13 +145,22 @@ def _table_sounds(path):
         reason = shown(" ".join(str(error).split()), 200)
         raise InputError(f"{path}: not a table ({reason})") from None
     column = next((name for name in ("path", "file", "filename") if name in table), None)
-    if column is None or "label" not in table:
-        columns = shown(", ".join(map(str, table)), 200).strip("'")
-        raise InputError(f"{path}: has the columns {columns}; expected path and label")
+    labels = [name for name in columns if name in table]
+    if column is None or len(labels) != 1:
+        names = shown(", ".join(map(str, table)), 200).strip("'")
+        raise InputError(f"{path}: has the columns {names}; "
+                         f"expected path and {' or '.join(columns)}")
+    rows = []
+    for number, (name, text) in enumerate(zip(table[column], table[labels[0]]), 1):
+        text = text.strip() if isinstance(text, str) else ""
+        rows.append((row_sound(path, number, name), text))
+    return labels[0], rows
+
+
+def _table_sounds(path):
+    "Sounds and labels in a CSV file."
     found = {}
-    for number, (name, label) in enumerate(zip(table[column], table["label"]), 1):
-        label = label.strip() if isinstance(label, str) else ""
-        sound = row_sound(path, number, name)
+    for sound, label in read_label_table(path)[1]:
         before = found.setdefault(sound.name, (sound, label))[1]
         if before != label:
             raise InputError(f"{path}: {sound.name} has the labels {shown(before)} and "
