@@ -34,7 +34,7 @@ class SoundLabels(NamedTuple):
 
 # %% ../nbs/41a_examples.ipynb #b2c3283e
 def sound_labels(
-    source: str | Path,  # folder of folders named by label, or a .csv with path, and label or labels
+    source: str | Path,  # folder of folders named by label, or .csv with path, and label or labels
 ) -> list[SoundLabels]:  # in an order that depends on names alone
     "All sounds of a source with their labels. Raises `InputError` if there is no such source."
     path = Path(source)

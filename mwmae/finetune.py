@@ -412,7 +412,7 @@ def finetune(
     "Make a classifier from labelled sounds. Raises `InputError` if that cannot be done."
     _check_out(out)
     source = find_model(config.model)
-    # not in the model's own way: the head learns with the final output, and `pool` is in labels.json
+    # not in the model's own way: the head learns with the final output, `pool` is in labels.json
     settings = EmbedConfig(pool=config.pool, precision=config.precision)
     embedder = EmbeddingModel(load_encoder(source), settings).eval().to(choose_device(device))
     _check_layers(config.layers, len(embedder.encoder.blocks))  # before anything is read

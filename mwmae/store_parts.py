@@ -124,7 +124,8 @@ def prepare_part(
 ) -> Prepared | str:  # the whole store, or a sentence if other parts are not complete yet
     "Prepare a part of a store; the last one puts all together. Raises as `prepare` does."
     check_work(clip_seconds, workers)
-    (number, parts), settings, store = part_numbers(part), current_settings(clip_seconds), Path(store)
+    store, settings = Path(store), current_settings(clip_seconds)
+    number, parts = part_numbers(part)
     folders = [_part_folder(store, each, parts) for each in range(1, parts + 1)]
     left = list(filter(Path.exists, folders))
     together = partial(_put_together, store, folders, settings)
