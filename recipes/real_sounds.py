@@ -269,20 +269,21 @@ def evaluate(here):
 
 # --- More than a mean
 
-CHOOSING = ("drum_stroke", "letters", "drum_events")  # tasks of short sounds
-WAYS = {
-    "scene": [{}, *({"pool": pool, "layers": layers} for pool in ("mean+max", "mean+std")
-                    for layers in (None, "2", "4", "6", "2,6"))],
-    "event": [{}, *({"layers": layers} for layers in ("2", "6", "2,6")),
-              *({"layers": "2,6", "overlap": overlap} for overlap in (0.5, 0.75, 0.9))]}
+SCENES = [{}, *({"pool": pool, "layers": layers} for pool in ("mean+max", "mean+std")
+                for layers in (None, "2", "4", "6", "2,6"))]
+FEWER = [{}, *({"pool": "mean+std", "layers": layers} for layers in (None, "4", "6"))]
+EVENTS = [{}, *({"layers": layers} for layers in ("2", "6", "2,6")),
+          *({"layers": "2,6", "overlap": overlap} for overlap in (0.5, 0.75, 0.9))]
+WAYS = {  # of the small tasks all, of the larger ones those that were good there
+    "drum_stroke": SCENES, "letters": SCENES, "drum_events": EVENTS,
+    "mandarin_rime": FEWER, "mix_tags": FEWER, "sfx": FEWER}
 
 
 def choose(here):
     "Compare ways to embed by validation scores; test clips have no part in it."
     model, found = opened(here, "longest", str(here.out / "runs" / "longest")), []
     for task in tasks_of(here):
-        ways = WAYS[task.embedding_type] if task.name in CHOOSING else []
-        for way in tqdm(ways, f"choose: {task.name}", unit="way", disable=None):
+        for way in tqdm(WAYS.get(task.name, []), f"choose: {task.name}", unit="way", disable=None):
             path = here.out / "ways" / f"{'-'.join([task.name, *map(str, way.values())])}.csv"
             if not path.is_file():
                 row = asdict(EmbedConfig()) | way | {"task": task.name}
@@ -291,7 +292,7 @@ def choose(here):
                 write_csv(pd.DataFrame([row | {"validation": score}]), path)
             found.append(pd.read_csv(path, dtype={"layers": str}))
     if not found:
-        raise InputError(f"{here.corpora / 'tasks'}: has none of {', '.join(CHOOSING)}")
+        raise InputError(f"{here.corpora / 'tasks'}: has none of {', '.join(WAYS)}")
     columns = ["task", "layers", "pool", "overlap", "validation"]
     write_csv(pd.concat(found)[columns].round(2), here.out / "ways.csv")
 
