@@ -25,7 +25,7 @@ def mixup(
     randoms: list,  # a random generator for each crop
     config,  # has mixup, which is alpha; 0: nothing is mixed
 ) -> tuple[list[Tensor], Tensor]:  # crops and targets, mixed
-    "Lay another example of the batch over each. Reads `mixup` of `config`."
+    "Lay an example of the batch over each, drawn with its generator. Reads `mixup` of `config`."
     if not config.mixup:
         return crops, targets
     mixed, labels = [], []

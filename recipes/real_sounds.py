@@ -250,11 +250,12 @@ def evaluate(here):
     jobs = []
     for task in tasks_of(here):
         typed = PACKAGED_WAY | {"layers": ",".join(map(str, PACKAGED_WAY["layers"]))}
-        others = {"packaged": embed_with_options(models["longest"], **typed),
-                  "random_alike": embed_with_options(models["random"], **ALIKE)}
+        others = {"packaged": embed_with_options(models["longest"], **typed)}
         if task.embedding_type == "event":
             for kind in ("longest", "random"):
                 others[f"{kind}_overlap"] = embed_with_options(models[kind], **OVERLAP)
+        else:
+            others["random_alike"] = embed_with_options(models["random"], **ALIKE)
         for short, model in (models | others).items():
             folder = here.out / "hear" / "embeddings" / short / task.full_name
             embed = partial(embed_task, task, replace(model, name=short), folder)
