@@ -4,7 +4,7 @@
 
 EMBEDDINGS is a folder of embedded tasks, <task>/, made by `mwmae_hear` or by the kit. KIT_RUNS is where the kit's runs
 lie, runs/seed<N>/<task>/test.predicted-scores.json. With --judge, seeds that are not there yet are run first: the script
-is called as `run_heareval.sh --embeddings EMBEDDINGS KIT_RUNS <seed>`, with HEAR_GRID=mwmae or kit, HEAR_THREADS=1 and
+is called as `run_heareval.sh --embeddings EMBEDDINGS KIT_RUNS <seed>`, with HEAR_GRID=mwmae or kit, HEAR_THREADS=--threads and
 HEAR_VENV=--venv. Killed, it goes on with the next seed. Without --judge, only what is there is compared.
 
 Both are measured by the wall clock and in processor seconds; on a machine that others use too, the second is what to
@@ -59,10 +59,10 @@ def kit_scores(runs, task, seeds):
     return found
 
 
-def run_kit(judge, embeddings, out, tasks, grid, seeds, venv, noted):
+def run_kit(judge, embeddings, out, tasks, grid, seeds, threads, venv, noted):
     "Run the seeds that are missing, and note what each took."
     times = out / "times.json"
-    environment = os.environ | {"HEAR_GRID": KIT_GRIDS[grid], "HEAR_THREADS": "1"} | ({"HEAR_VENV": venv} if venv else {})
+    environment = os.environ | {"HEAR_GRID": KIT_GRIDS[grid], "HEAR_THREADS": str(threads)} | ({"HEAR_VENV": venv} if venv else {})
     for seed in seeds:
         if all(kit_scores(out / "runs", task, [seed]) for task in tasks):
             continue
@@ -138,7 +138,7 @@ def main(
     grid: str = "paper",  # paper or kit
     seeds: int = 10,  # Number of seeds
     kit_seeds: int = None,  # Number of seeds that the kit runs; default: as many
-    threads: int = 1,  # Threads of ours; the kit has one
+    threads: int = 1,  # Threads of both
     repeats: int = 3,  # Number of times to time ours
     precisions: str = "fp32",  # Of ours: fp32, bf16 (products), half (float16 embeddings), each also with -screened
     name: str = None,  # What to call these tasks in the results; default: the folder's name
@@ -153,7 +153,7 @@ def main(
     noted = json.loads(times.read_text()) if times.is_file() else {}
     for repeat in range(repeats):
         if judge:
-            run_kit(judge, Path(embeddings).resolve(), out, tasks, grid, range(kit_seeds * repeat // repeats, kit_seeds * (repeat + 1) // repeats), venv, noted)
+            run_kit(judge, Path(embeddings).resolve(), out, tasks, grid, range(kit_seeds * repeat // repeats, kit_seeds * (repeat + 1) // repeats), threads, venv, noted)
         for precision in measured:
             results[precision], took = run_ours(folders, grid, range(seeds), precision)
             measured[precision].append(took)
