@@ -433,7 +433,7 @@ def load_classifier(
         raise InputError(f"{name}: a model without a classifier, expected a folder with "
                          "labels.json, as mwmae_finetune writes it")
     config = load_config(ClassifierConfig, folder / "labels.json")
-    # never in the way of an embedding.json, but as the head has learnt
+    # never as an own_way.json says, but as the head has learnt
     embedder = EmbeddingModel(load_encoder(folder), EmbedConfig(pool=config.pool, **options))
     classifier = Classifier(embedder, config.labels, config.answers, config.threshold)
     tensors = load_tensors(folder / "model.safetensors")

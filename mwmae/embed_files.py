@@ -369,8 +369,6 @@ def _summary(out, run, sounds, skipped, done, twice, classifier):
 def _embed_into(out, sounds, model, run, classifier):
     "Fill a folder that this process has claimed."
     settings, parts = out / "embedding.json", out / ".parts" if run.table or run.classify else out
-    if (out / "model.safetensors").exists():  # in which a file of this name says something else
-        raise InputError(f"{out}: is a model folder; choose another folder with --out")
     if os.path.lexists(settings):
         if other := differing_settings(load_config(EmbedRun, settings), run):
             raise InputError(f"{out}: was filled with other settings ({other}); "

@@ -89,7 +89,7 @@ def choose_held_out(
     share: float = 0.2,  # part of each label's sounds
     seed: int = 0,  # another seed makes another choice
 ) -> np.ndarray:  # (sounds,) whether it is held out
-    "Put some sounds of each label aside, at least one, and leave at least one."
+    "Put about a share of the sounds of each label aside; each label keeps one to learn from."
     members = _members(labels)
     held_out, open_ = np.zeros(len(labels), bool), np.ones(len(labels), bool)
     numbers = {label: number for number, label in enumerate(sorted(members))}

@@ -425,7 +425,7 @@ def write_folder(
     if given := _typed(typed):
         raise InputError(f"{given} goes with embeddings, and a model folder is used for any; "
                          "expected no such option with --format folder. How a model embeds by "
-                         "itself stands in its embedding.json, which is copied")
+                         "itself stands in its own_way.json, which is copied")
     load_model(model)  # raises if it cannot embed as it says
     given = {name: value for name, value in card.items() if value}
     share_encoder(model, out, notes=_read_notes(notes) if notes else "", **given)

@@ -43,7 +43,7 @@ def _place(folder):
     return packaged_folder() if folder == PACKAGED else Path(folder)
 
 # %% ../nbs/09_models.ipynb #49a82ba2
-OWN_WAY = "embedding.json"  # how a model embeds, if not as in the paper
+OWN_WAY = "own_way.json"  # how a model embeds, if not as in the paper
 # the last for classifiers alone
 MODEL_FILES = ("config.json", "model.safetensors", "README.md", OWN_WAY, "labels.json")
 

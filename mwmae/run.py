@@ -84,7 +84,7 @@ def _how_to_average(config):
 # %% ../nbs/23_run.ipynb #a03efeb2
 def _load_init(model, init):
     "Load the weights that a run begins with, and say what of the model they lack."
-    # an embedding.json of that model is not taken over: the best way to embed changes with training
+    # an own_way.json of that model is not taken over: the best way to embed changes with training
     fresh = begin_with(model, find_model(init))
     if not fresh:
         return f"weights of {init}"

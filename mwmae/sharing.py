@@ -119,7 +119,7 @@ def save_pretrained(
     model: MaskedAutoencoder | Encoder,  # the model; an encoder makes a folder for embedding only
     folder: str | Path,  # the model folder to write: config.json, model.safetensors and README.md
     half: bool = False,  # store the weights as float16, half the size
-    own_way: dict | None = None,  # content of `embedding.json`; None: no such file
+    own_way: dict | None = None,  # content of `own_way.json`; None: no such file
     **card,  # title, training, scores, licence and notes for `model_card`
 ):
     "Write a model folder to share, whole or not at all."
@@ -226,7 +226,7 @@ def default_model(
 def share_encoder(
     name: str | Path,  # a model, as `find_model` understands it; of a run, its newest checkpoint
     folder: str | Path,  # the model folder to write: config.json, model.safetensors and README.md
-    own_way: dict | None = None,  # content of `embedding.json`; None: that of the model, if any
+    own_way: dict | None = None,  # content of `own_way.json`; None: that of the model, if any
     # title, scores, licence and notes for `model_card`; what is said of the training stands in
     # `training`
     **card,

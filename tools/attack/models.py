@@ -492,10 +492,10 @@ def cases():
             then(
                 "sounds",
                 "model",
-                lambda work, text=text: (work / "model/embedding.json").write_text(text, encoding="utf-8"),
+                lambda work, text=text: (work / "model/own_way.json").write_text(text, encoding="utf-8"),
             ),
             status=2,
-            says="embedding.json",
+            says="own_way.json",
         )
     convert = "mwmae_convert jax out --encoder_heads 3"
     yield Case("models/convert a good one", convert, then("jax"), status=0, leaves=("out/model.safetensors",))
