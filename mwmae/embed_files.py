@@ -185,10 +185,10 @@ def _table_errors(path):
 def _read_rows(path, size, timestamps):
     "Which rows a table of embeddings of `size` values holds: file, and for steps time_ms."
     keys = ["file", "time_ms"] if timestamps else ["file"]
+    pyarrow = need_pyarrow()  # without it, nothing is embedded in vain
     if not os.path.lexists(path):
         return pd.DataFrame({key: [] for key in keys})
     check_file(path, "a table of embeddings")
-    pyarrow = need_pyarrow()
     floats = pyarrow.float32()
     wanted = {"file": pyarrow.string(), "embedding": pyarrow.list_(floats, size)}
     if timestamps:

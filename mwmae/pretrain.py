@@ -71,13 +71,16 @@ def summary(
 ) -> str:  # some lines
     "What the model learnt, where it is, and what to type next."
     last = list_checkpoints(run / "checkpoints")[-1]
-    word = "learnt:" if state["loss"] < state["band_mean_loss"] else "loss:  "
+    better = state["loss"] < state["band_mean_loss"]
+    word = "learnt:" if better else "loss:  "
     following = f"mwmae_pretrain --data FOLDER --init {run}    (go on with other sounds)"
     if config.data == "builtin":
         following = "mwmae_pretrain --data FOLDER    (sound of your own)"
     lines = [
         f"{word} held-out masked loss {state['loss_before']:.3f} before, "
         f"{state['loss']:.3f} after; predicting each band's mean: {state['band_mean_loss']:.3f}"]
+    if not better:
+        lines.append("        not yet better than the mean: more epochs or more sounds may help")
     scores = [f"{name.replace('_', ' ')} {state[f'{name}_before']:.0%} before, "
               f"{state[name]:.0%} after" for name in PROBED if name in state]
     if scores:
