@@ -387,8 +387,10 @@ def _learn(classifier, train, held_out, config):
     history = fine_tune(classifier, train, held_out, config)
     best = max(history, key=lambda row: _rank(row, kind))
     first, last = history[0], history[-1]
+    changed = config.mixup or config.time_mask or config.mel_mask
+    of_what = " (of mixed or masked sounds)" if changed else ""
     said += (f", {kind.say(first[kind.score])} of the held out\n"
-             f"fine-tuned: loss {first['loss']:.3f} before, {last['loss']:.3f} after; "
+             f"fine-tuned: loss {first['loss']:.3f} before, {last['loss']:.3f} after{of_what}; "
              f"kept epoch {best['epoch']} of {last['epoch']}, the best on the held-out sounds")
     return _score_examples(classifier, held_out), said, history
 
