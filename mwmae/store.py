@@ -6,8 +6,10 @@
 __all__ = ['read_state', 'read_index', 'Prepared', 'prepare', 'prepare_samples']
 
 # %% ../nbs/15_store.ipynb #ba38c9d1
+import hashlib
 import io
 import os
+import threading
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -52,6 +54,7 @@ class StoreState:
     sources: int = 0
     names: int = 0  # bytes
     reasons: int = 0  # bytes
+    hashes: int = 0  # as many as sources, or none in a store that was written without
     parts: int = 0
     rows: int = 0  # frames in the last part
     samples: int = 0  # of all clips together, at 16 kHz
@@ -59,7 +62,7 @@ class StoreState:
 # %% ../nbs/15_store.ipynb #03b88534
 _SETTINGS = ("format", "sample_rate", "n_fft", "win_length", "hop_length", "f_min", "f_max",
              "mels", "clip_seconds", "spectrograms")  # they decide whether two stores can be mixed
-_COUNTS = ("clips", "sources", "names", "reasons", "parts", "rows", "samples")
+_COUNTS = ("clips", "sources", "names", "reasons", "hashes", "parts", "rows", "samples")
 
 # %% ../nbs/15_store.ipynb #bcc55e40
 def current_settings(
@@ -116,13 +119,11 @@ def _write_rows(path, count, rows, dtype, width=()):
         os.fsync(file.fileno())
 
 # %% ../nbs/15_store.ipynb #dc60ade7
-def _read_rows(path, count, dtype, width=(), mode="r"):
-    "The first `count` rows of an array on disk, mapped and not read; `mode` as in numpy.memmap."
-    if count < 1:
-        return np.empty((0, *width), dtype)
+def _map_array(path, count, dtype, width):
+    "An array on disk that has `count` rows or more, as numpy maps it."
     check_file(path, "an array of a store")
     try:
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception as error:  # numpy parses the header as Python text; anything can go wrong
@@ -137,7 +138,14 @@ def _read_rows(path, count, dtype, width=(), mode="r"):
     if len(array) < count:
         found = f"{len(array):,} rows"
         raise InputError(f"{path}: holds {found}, expected {count:,}; it is damaged")
-    return np.asarray(array)[:count]
+    return array
+
+
+def _read_rows(path, count, dtype, width=()):
+    "The first `count` rows of an array on disk, mapped and not read."
+    if count < 1:
+        return np.empty((0, *width), dtype)
+    return np.asarray(_map_array(path, count, dtype, width))[:count]
 
 # %% ../nbs/15_store.ipynb #78a2c3e9
 _SOURCE = np.dtype([
@@ -145,7 +153,8 @@ _SOURCE = np.dtype([
     ("clips", "<i4"), ("lost", "<i4"),  # clips that could be used, and that could not
 ])
 _BYTE = np.dtype(np.uint8)
-_ARRAYS = {"clips": CLIP, "sources": _SOURCE, "names": _BYTE, "reasons": _BYTE}
+_ARRAYS = {"clips": CLIP, "sources": _SOURCE, "names": _BYTE, "reasons": _BYTE,
+           "hashes": np.dtype("<u8")}
 
 # %% ../nbs/15_store.ipynb #78a2c3ea
 def _read_array(folder, name, state):
@@ -181,6 +190,33 @@ def split_texts(
     content = joined.tobytes()
     return [os.fsdecode(content[a:b]) for a, b in pairwise([0, *ends.tolist()])]
 
+# %% ../nbs/15_store.ipynb #df91755b
+def _read_texts(folder, name, state, sources):
+    "The texts of the array `name`, one for each recording."
+    joined, ends = _read_array(folder, name, state), sources[f"{name.removesuffix('s')}_end"]
+    _check_ends(folder, name, ends, len(joined))
+    return split_texts(joined, ends)
+
+# %% ../nbs/15_store.ipynb #7e8e8ba4
+def name_hash(
+    text: str,  # the name of a recording or of a clip
+    seed: int = 0,  # stores keep the hashes for 0
+) -> int:  # from 0 to 2**64 - 1
+    "A number that looks random and is always the same."
+    content = f"{seed}:{text}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+
+# %% ../nbs/15_store.ipynb #4f3e9cc0
+def read_hashes(
+    folder: str | Path,  # a store
+    state: StoreState,  # its state
+) -> np.ndarray:  # (recordings,) of uint64
+    "The hashes of the names of all recordings; computed if the store was written without them."
+    if state.hashes == state.sources:
+        return _read_array(folder, "hashes", state)
+    names = _read_texts(folder, "names", state, _read_array(folder, "sources", state))
+    return np.array([name_hash(name) for name in names], _ARRAYS["hashes"])
+
 # %% ../nbs/15_store.ipynb #78a2c3ef
 def part_path(
     folder: str | Path,  # a store
@@ -189,15 +225,53 @@ def part_path(
     "The file of a part of the spectrograms."
     return Path(folder) / f"spectrograms-{number:05d}.npy"
 
+# %% ../nbs/15_store.ipynb #da014af6
+_SEEKING = threading.Lock()
+
+
+def _read_some(file, content, place):
+    "Read into `content` from a place of a file; how many bytes there were, 0 at the end."
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [content], place)
+    with _SEEKING:
+        file.seek(place)
+        return file.readinto(content)
+
 # %% ../nbs/15_store.ipynb #78a2c3f0
-def read_part(
-    folder: str | Path,  # a store
-    number: int,  # number of the part
-    rows: int,  # frames that it must have
-    mels: int,  # bands
-) -> np.ndarray:  # (rows, mels) float16, mapped privately: what you write to it stays in memory
-    "A part of the spectrograms of a store. Raises `InputError` if it is damaged."
-    return _read_rows(part_path(folder, number), rows, np.float16, (mels,), "c")
+class Part:
+    "A part of the spectrograms of a store."
+
+    def __init__(
+        self,
+        folder: str | Path,  # a store
+        number: int,  # number of the part
+        rows: int,  # frames that it must have
+        mels: int,  # bands
+    ):
+        self.path, self.mels = part_path(folder, number), mels
+        self.begin = _map_array(self.path, rows, np.float16, (mels,)).offset  # of frame 0, bytes
+        self.file = open(self.path, "rb", buffering=0)
+
+    def __len__(self):
+        "How many frames there are, as far as the size of the file says."
+        return (os.fstat(self.file.fileno()).st_size - self.begin) // (2 * self.mels)
+
+    def frames(
+        self,
+        first: int,  # number of the first frame
+        last: int,  # number behind the last
+    ) -> np.ndarray:  # (last - first, mels) float16
+        "Read some frames. Raises `InputError` if the file ends before, `OSError` if the disk fails."
+        array = np.empty((last - first, self.mels), np.float16)
+        left, place = memoryview(array).cast("B"), self.begin + first * 2 * self.mels
+        while left:
+            with errors_named(self.path):
+                count = _read_some(self.file, left, place)
+            if not count:
+                found = f"ends within frame {len(self):,}"
+                raise InputError(f"{self.path}: {found}, expected {last:,} or more; it is damaged")
+            left, place = left[count:], place + count
+        return array
 
 # %% ../nbs/15_store.ipynb #69d15293
 _PART_FRAMES = 2**23
@@ -226,18 +300,19 @@ class StoreWriter:
     ):
         self.folder, self.part_frames = Path(folder), part_frames
         _check_is_store(self.folder)
-        self.claim = FolderClaim(self.folder)
-        try:
-            self._open(settings)
-        except BaseException:
-            self.claim.close()
-            raise
-        self.committed, self.time = replace(self.state), monotonic()
-        self.waiting = {"clips": [], "sources": [], "names": [], "reasons": []}
+        self.waiting = {name: [] for name in _ARRAYS}
         self.pictures, self.bytes = [], 0
         self.used = self.lost = 0
         self.reason = ""
         self.broken = None  # a recording that ended early, of which more stretches may come
+        self.claim = FolderClaim(self.folder)
+        try:
+            self._open(settings)
+            self.committed, self.time = replace(self.state), monotonic()
+            self._add_hashes()
+        except BaseException:
+            self.claim.close()
+            raise
 
     def _open(self, settings):
         "Read the state of the store and check its arrays, or begin a new one."
@@ -248,7 +323,16 @@ class StoreWriter:
         for name in _ARRAYS:
             _read_array(self.folder, name, state)
         if state.parts and state.spectrograms:
-            read_part(self.folder, state.parts - 1, state.rows, state.mels)
+            _read_rows(part_path(self.folder, state.parts - 1), state.rows, np.float16,
+                       (state.mels,))
+
+    def _add_hashes(self):
+        "Add the hashes of names if the store was written without them."
+        state = self.state
+        if state.hashes != state.sources:
+            self.waiting["hashes"].append(read_hashes(self.folder, state))
+            self.committed.hashes, state.hashes = 0, state.sources
+            self.commit(state.complete)
 
     def close(self):
         "Let other processes write to the store."
@@ -305,6 +389,8 @@ def _end_recording(self: StoreWriter, name, reason):
     self.waiting["names"].append(np.frombuffer(name, np.uint8))
     self.waiting["reasons"].append(np.frombuffer(reason, np.uint8))
     self.waiting["sources"].append(np.array([row], _SOURCE))
+    self.waiting["hashes"].append(np.array([name_hash(os.fsdecode(name))], _ARRAYS["hashes"]))
+    state.hashes += 1
     self.used, self.lost, self.reason = 0, 0, ""
     if self.bytes > _COMMIT_BYTES or monotonic() - self.time > _COMMIT_SECONDS:
         self.commit()
@@ -332,13 +418,6 @@ def commit(self: StoreWriter, complete=False):
     self.state.complete = complete
     save_config(self.state, self.folder / "store.json")
     self.committed, self.time = replace(self.state), monotonic()
-
-# %% ../nbs/15_store.ipynb #df91755b
-def _read_texts(folder, name, state, sources):
-    "The texts of the array `name`, one for each recording."
-    joined, ends = _read_array(folder, name, state), sources[f"{name.removesuffix('s')}_end"]
-    _check_ends(folder, name, ends, len(joined))
-    return split_texts(joined, ends)
 
 # %% ../nbs/15_store.ipynb #778ad330
 def read_skipped(
