@@ -184,7 +184,7 @@ def clip(
     "The whole standardised spectrogram of a clip."
     return self.crop(clip, 0, int(self.frames[clip]))
 
-# %% ../nbs/16_crops.ipynb #774dcbdc
+# %% ../nbs/16_crops.ipynb #ed020730
 _MOST_OPEN = 512  # files; a process may open 1024 on most systems
 
 # %% ../nbs/16_crops.ipynb #dea985bc
@@ -215,7 +215,7 @@ class SpectrogramStore(ClipIndex):
         offset = int(self._offset[clip])
         return self._open_part(int(self._part[clip])).frames(offset + start, offset + stop)
 
-# %% ../nbs/16_crops.ipynb #c44dc476
+# %% ../nbs/16_crops.ipynb #e28d7782
 @patch
 def name_hashes(
     self: ClipIndex,
@@ -240,6 +240,17 @@ def _fitting(order, sizes, room):
         taken.extend(order[:count].tolist())
         order, room = order[count:], room - ends[count - 1]
     return taken or [int(smallest)]
+
+# %% ../nbs/16_crops.ipynb #a701c35e
+def _choose(hashes, sizes, room):
+    "The groups that fit into `room`, taken in the order of their hashes."
+    used = np.flatnonzero(sizes)  # some recordings have no clip
+    few = min(8 * room, len(used) - 1)
+    first = used[hashes[used] <= np.partition(hashes[used], few)[few]]
+    taken = _fitting(first[np.argsort(hashes[first], kind="stable")], sizes, room)
+    if sizes[taken].sum() == room or len(first) == len(used):
+        return taken
+    return _fitting(used[np.argsort(hashes[used], kind="stable")], sizes, room)
 
 # %% ../nbs/16_crops.ipynb #f00ae1d8
 def _groups(corpus, seed):
@@ -266,11 +277,9 @@ def split_held_out(
         return np.array([0]), np.array([0])
     group, hashes = _groups(corpus, seed)
     sizes = np.bincount(group)
-    used = np.flatnonzero(sizes)  # some recordings have no clip
-    order = used[np.argsort(hashes[used], kind="stable")]
     room = max(1, min(most, round(share * len(corpus)), len(corpus) - 1))
     chosen = np.zeros(len(sizes), bool)
-    chosen[_fitting(order, sizes, room)] = True
+    chosen[_choose(hashes, sizes, room)] = True
     held_out = chosen[group]
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)[:most]
 
