@@ -132,7 +132,7 @@ def duckdb_open(table):
     import duckdb
     yield
     duckdb.sql(f"DESCRIBE SELECT * FROM '{table}'").fetchall()
-    yield duckdb.sql(f"SELECT count(*) FROM '{table}'").fetchone()[0]
+    yield duckdb.sql(f"SELECT count(*) FROM '{table}'").fetchall()[0][0]
 
 
 WAYS = {"pandas, opening": pandas_open, "polars, opening": polars_open, "DuckDB, opening": duckdb_open,
