@@ -37,7 +37,7 @@ from mwmae.crops import CropDataset, load_batches, Shares, split_held_out, Spect
 from mwmae.files import save_config
 from mwmae.recordings import CLIP
 from mwmae.settings import training_share
-from mwmae.store import current_settings, name_hash, Part, part_path
+from mwmae.store import current_settings, name_hash, open_part, part_path
 
 RESULTS = Path(__file__).parent / "results" / "many_clips.csv"
 FRAMES, PART, MELS = 1001, 2**23 // 1001, 80  # frames of a clip, clips of a part
@@ -166,8 +166,8 @@ def read_crops(
         parts = [np.load(part_path(folder, number), mmap_mode="c") for number in numbers]
         read = lambda part, first: parts[part][first : first + 200].copy()
     else:
-        parts = [Part(folder, number, 1, MELS) for number in numbers]
-        read = lambda part, first: parts[part].frames(first, first + 200)
+        parts = [open_part(folder, number, 1, MELS) for number in numbers]
+        read = lambda part, first: parts[part].rows(first, first + 200)
     for number, first in places.tolist():
         total += int(read(number, first).view(np.uint32)[::20].sum())
     return perf_counter() - start, total

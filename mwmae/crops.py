@@ -25,7 +25,7 @@ from .audio import HOP, InputError, SAMPLE_RATE
 from .recordings import read_samples, shared_log_mel
 from .sources import list_sounds, open_bytes
 from mwmae.store import (
-    name_hash, Part, read_hashes, read_index, read_state, split_texts,
+    name_hash, open_part, read_hashes, read_index, read_state, split_texts,
 )
 from .training import step_batches
 
@@ -208,12 +208,12 @@ class SpectrogramStore(ClipIndex):
 
     def _open_part(self, number):
         "A part that is open for reading."
-        return Part(self.folder, number, int(self._rows[number]), self.state.mels)
+        return open_part(self.folder, number, int(self._rows[number]), self.state.mels)
 
     def _read(self, clip, start, stop):
         "Frames of a clip."
         offset = int(self._offset[clip])
-        return self._open_part(int(self._part[clip])).frames(offset + start, offset + stop)
+        return self._open_part(int(self._part[clip])).rows(offset + start, offset + stop)
 
 # %% ../nbs/16_crops.ipynb #e28d7782
 @patch

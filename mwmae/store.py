@@ -7,9 +7,7 @@ __all__ = ['read_state', 'read_index', 'Prepared', 'prepare', 'prepare_samples']
 
 # %% ../nbs/15_store.ipynb #ba38c9d1
 import hashlib
-import io
 import os
-import threading
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,11 +21,9 @@ from fastcore.basics import patch
 from torch import Tensor
 from tqdm import tqdm
 
+from .arrays import read_rows, RowFile, write_rows
 from .audio import HOP, InputError, SAMPLE_RATE
-from mwmae.files import (
-    check_file, errors_named, FolderClaim, load_config,
-    save_config, shown,
-)
+from .files import FolderClaim, load_config, save_config
 from mwmae.recordings import (
     analyse_batch, analyse_samples, can_travel, check_work, CLIP, crashed, plan,
     shared_log_mel,
@@ -99,54 +95,6 @@ def read_state(
             raise InputError(f"{folder}: the store has {name} {found}, {expected}")
     return state
 
-# %% ../nbs/15_store.ipynb #35519061
-def _write_rows(path, count, rows, dtype, width=()):
-    "Put arrays behind the first `count` rows of one on disk, and wait until they are there."
-    dtype, header = np.dtype(dtype), io.BytesIO()
-    shape = (count + sum(map(len, rows)), *width)
-    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-    np.lib.format.write_array_header_1_0(header, described | {"shape": shape})
-    header = header.getvalue()
-    with errors_named(path), open(path, "r+b" if path.exists() else "w+b") as file:
-        file.seek(len(header) + count * dtype.itemsize * int(np.prod(width)))
-        for array in rows:
-            file.write(np.ascontiguousarray(array, dtype).data)
-        file.truncate()
-        os.fsync(file.fileno())
-        file.seek(0)
-        file.write(header)
-        file.flush()
-        os.fsync(file.fileno())
-
-# %% ../nbs/15_store.ipynb #dc60ade7
-def _map_array(path, count, dtype, width):
-    "An array on disk that has `count` rows or more, as numpy maps it."
-    check_file(path, "an array of a store")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # numpy parses the header as Python text; anything can go wrong
-        reason = shown(str(error), 200)
-        raise InputError(f"{path}: not a whole array of a store ({reason})") from None
-    expected = f"an array of {np.dtype(dtype)} and rows of shape {width}"
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: holds an archive of arrays, expected {expected}")
-    if array.dtype != dtype or array.shape[1:] != width or not array.ndim:
-        found = f"an array of {str(array.dtype)[:200]} and shape {array.shape}"
-        raise InputError(f"{path}: holds {found}, expected {expected}")
-    if len(array) < count:
-        found = f"{len(array):,} rows"
-        raise InputError(f"{path}: holds {found}, expected {count:,}; it is damaged")
-    return array
-
-
-def _read_rows(path, count, dtype, width=()):
-    "The first `count` rows of an array on disk, mapped and not read."
-    if count < 1:
-        return np.empty((0, *width), dtype)
-    return np.asarray(_map_array(path, count, dtype, width))[:count]
-
 # %% ../nbs/15_store.ipynb #78a2c3e9
 _SOURCE = np.dtype([
     ("name_end", "<i8"), ("reason_end", "<i8"),  # where its texts end in `names` and `reasons`
@@ -159,7 +107,7 @@ _ARRAYS = {"clips": CLIP, "sources": _SOURCE, "names": _BYTE, "reasons": _BYTE,
 # %% ../nbs/15_store.ipynb #78a2c3ea
 def _read_array(folder, name, state):
     "One of the arrays of the index, mapped and not read."
-    return _read_rows(Path(folder) / f"{name}.npy", getattr(state, name), _ARRAYS[name])
+    return read_rows(Path(folder) / f"{name}.npy", getattr(state, name), _ARRAYS[name])
 
 
 def _check_ends(folder, name, ends, length):
@@ -225,53 +173,15 @@ def part_path(
     "The file of a part of the spectrograms."
     return Path(folder) / f"spectrograms-{number:05d}.npy"
 
-# %% ../nbs/15_store.ipynb #da014af6
-_SEEKING = threading.Lock()
-
-
-def _read_some(file, content, place):
-    "Read into `content` from a place of a file; how many bytes there were, 0 at the end."
-    if hasattr(os, "preadv"):
-        return os.preadv(file.fileno(), [content], place)
-    with _SEEKING:
-        file.seek(place)
-        return file.readinto(content)
-
-# %% ../nbs/15_store.ipynb #78a2c3f0
-class Part:
-    "A part of the spectrograms of a store."
-
-    def __init__(
-        self,
-        folder: str | Path,  # a store
-        number: int,  # number of the part
-        rows: int,  # frames that it must have
-        mels: int,  # bands
-    ):
-        self.path, self.mels = part_path(folder, number), mels
-        self.begin = _map_array(self.path, rows, np.float16, (mels,)).offset  # of frame 0, bytes
-        self.file = open(self.path, "rb", buffering=0)
-
-    def __len__(self):
-        "How many frames there are, as far as the size of the file says."
-        return (os.fstat(self.file.fileno()).st_size - self.begin) // (2 * self.mels)
-
-    def frames(
-        self,
-        first: int,  # number of the first frame
-        last: int,  # number behind the last
-    ) -> np.ndarray:  # (last - first, mels) float16
-        "Read some frames. Raises `InputError` if the file ends before, `OSError` if the disk fails."
-        array = np.empty((last - first, self.mels), np.float16)
-        left, place = memoryview(array).cast("B"), self.begin + first * 2 * self.mels
-        while left:
-            with errors_named(self.path):
-                count = _read_some(self.file, left, place)
-            if not count:
-                found = f"ends within frame {len(self):,}"
-                raise InputError(f"{self.path}: {found}, expected {last:,} or more; it is damaged")
-            left, place = left[count:], place + count
-        return array
+# %% ../nbs/15_store.ipynb #d0603dd7
+def open_part(
+    folder: str | Path,  # a store
+    number: int,  # number of the part
+    rows: int,  # frames that it must have
+    mels: int,  # bands
+) -> RowFile:  # of rows (mels,) float16
+    "A part of the spectrograms of a store. Raises `InputError` if it is damaged."
+    return RowFile(part_path(folder, number), rows, np.float16, (mels,))
 
 # %% ../nbs/15_store.ipynb #69d15293
 _PART_FRAMES = 2**23
@@ -323,7 +233,7 @@ class StoreWriter:
         for name in _ARRAYS:
             _read_array(self.folder, name, state)
         if state.parts and state.spectrograms:
-            _read_rows(part_path(self.folder, state.parts - 1), state.rows, np.float16,
+            read_rows(part_path(self.folder, state.parts - 1), state.rows, np.float16,
                        (state.mels,))
 
     def _add_hashes(self):
@@ -403,7 +313,7 @@ def _write_pictures(self: StoreWriter):
         state = self.state
         path = part_path(self.folder, state.parts - 1)
         kept = state.rows - sum(map(len, self.pictures))
-        _write_rows(path, kept, self.pictures, np.float16, (state.mels,))
+        write_rows(path, kept, self.pictures, np.float16, (state.mels,))
     self.pictures, self.bytes = [], 0
 
 # %% ../nbs/15_store.ipynb #64adc266
@@ -413,7 +323,7 @@ def commit(self: StoreWriter, complete=False):
     self._write_pictures()
     for name, arrays in self.waiting.items():
         kept = getattr(self.committed, name)
-        _write_rows(self.folder / f"{name}.npy", kept, arrays, _ARRAYS[name])
+        write_rows(self.folder / f"{name}.npy", kept, arrays, _ARRAYS[name])
         arrays.clear()
     self.state.complete = complete
     save_config(self.state, self.folder / "store.json")
