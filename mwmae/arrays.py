@@ -88,6 +88,10 @@ def _read_some(file, content, place):
     "Read into `content` from a place of a file; how many bytes there were, 0 at the end."
     if hasattr(os, "preadv"):
         return os.preadv(file.fileno(), [content], place)
+    if hasattr(os, "pread"):
+        found = os.pread(file.fileno(), len(content), place)
+        content[: len(found)] = found
+        return len(found)
     with _SEEKING:
         file.seek(place)
         return file.readinto(content)

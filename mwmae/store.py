@@ -163,7 +163,7 @@ def read_hashes(
     if state.hashes == state.sources:
         return _read_array(folder, "hashes", state)
     names = _read_texts(folder, "names", state, _read_array(folder, "sources", state))
-    return np.array([name_hash(name) for name in names], _ARRAYS["hashes"])
+    return np.fromiter(map(name_hash, names), _ARRAYS["hashes"], len(names))
 
 # %% ../nbs/15_store.ipynb #78a2c3ef
 def part_path(
