@@ -121,8 +121,11 @@ class RowFile:
         array = np.empty((last - first, *self.width), self.dtype)
         left, place = memoryview(array).cast("B"), self.begin + first * self.row
         while left:
-            with errors_named(self.path):
+            try:
                 count = _read_some(self.file, left, place)
+            except OSError as error:  # as `errors_named`, which takes a third of the time
+                error.filename = str(self.path)
+                raise
             if not count:
                 found = f"ends within row {(place - self.begin) // self.row:,}"
                 raise InputError(f"{self.path}: {found}, expected {last:,} or more; it is damaged")
