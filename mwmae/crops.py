@@ -6,13 +6,13 @@
 __all__ = ['SpectrogramStore', 'split_held_out', 'CropDataset', 'crop_samples', 'SoundFiles']
 
 # %% ../nbs/16_crops.ipynb #1ef6a023
-import hashlib
 import math
 import os
 import zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 from .audio import HOP, InputError, SAMPLE_RATE
 from .recordings import read_samples, shared_log_mel
 from .sources import list_sounds, open_bytes
-from .store import read_index, read_part, read_state, split_texts
+from mwmae.store import (
+    name_hash, open_part, read_hashes, read_index, read_state, split_texts,
+)
 from .training import step_batches
 
 # %% ../nbs/16_crops.ipynb #b2c5a6d2
@@ -46,6 +48,7 @@ class ClipIndex:
         self.clips = self.clips[:clips]
         self.frames = self.clips["frames"]  # (clips,) length of each clip
         self._mean, self._deviation = self.clips["mean"], self.clips["deviation"]
+        self._hashes = {}  # of all names, by seed
 
     def __len__(self):
         return len(self.clips)
@@ -62,9 +65,10 @@ class ClipIndex:
     def checksum(self):
         "A number that is another one for other clips: the CRC-32 of all names and lengths."
         last = self.clips["source"][-1]
-        names = self._names[: self.sources["name_end"][last]]
-        places = np.stack([self.clips["first"], self.clips["samples"]])
-        return zlib.crc32(places.tobytes(), zlib.crc32(names.tobytes()))
+        found = zlib.crc32(self._names[: self.sources["name_end"][last]])
+        for column in ("first", "samples"):
+            found = zlib.crc32(self.clips[column].astype(np.int64), found)
+        return found
 
 # %% ../nbs/16_crops.ipynb #b2c5a6d4
 def _possible(clips, recordings, parts):
@@ -127,7 +131,13 @@ def name(
     "Name of a clip: that of its recording, and its place in it if there are several clips."
     source, first = self.clips["source"][clip], self.clips["first"][clip]
     several = self.sources["clips"][source] + self.sources["lost"][source] > 1
-    return self._source_name(source) + (f" at {first / SAMPLE_RATE:.1f} s" if several else "")
+    name = self._source_name(source)
+    return _piece_name(name, first) if several else name
+
+
+def _piece_name(name, first):
+    "The name of a piece of a recording that begins at the sample `first`."
+    return f"{name} at {first / SAMPLE_RATE:.1f} s"
 
 # %% ../nbs/16_crops.ipynb #ac34dbed
 def reflected(
@@ -174,6 +184,9 @@ def clip(
     "The whole standardised spectrogram of a clip."
     return self.crop(clip, 0, int(self.frames[clip]))
 
+# %% ../nbs/16_crops.ipynb #ed020730
+_MOST_OPEN = 512  # files; a process may open 1024 on most systems
+
 # %% ../nbs/16_crops.ipynb #dea985bc
 class SpectrogramStore(ClipIndex):
     "A store made by `mwmae_prepare`: clips by number, cropped without reading the rest."
@@ -188,44 +201,67 @@ class SpectrogramStore(ClipIndex):
         if not self.state.spectrograms:
             raise InputError(f"{folder}: an index of sound files without spectrograms, "
                              "expected a store that holds them")
-        self._parts = {}
+        self._open_part = lru_cache(_MOST_OPEN)(self._open_part)  # a part closes when nobody reads it
         self._part, self._offset = self.clips["part"], self.clips["offset"]
         self._rows = np.zeros(max(self.state.parts, 1), np.int64)  # that clips of a part reach to
         np.maximum.at(self._rows, self._part, self._offset + self.frames)
 
-    def _read(self, clip, start, stop):
-        "Frames of a clip, still mapped."
-        number, offset = int(self._part[clip]), int(self._offset[clip])
-        if number not in self._parts:
-            rows = self._rows[number]
-            self._parts[number] = read_part(self.folder, number, rows, self.state.mels)
-        return self._parts[number][offset + start : offset + stop]
+    def _open_part(self, number):
+        "A part that is open for reading."
+        return open_part(self.folder, number, int(self._rows[number]), self.state.mels)
 
-# %% ../nbs/16_crops.ipynb #43f3ccb2
-def _hash(text, seed):
-    "A number from 0 to 2**64 - 1 that looks random and is always the same."
-    content = f"{seed}:{text}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+    def _read(self, clip, start, stop):
+        "Frames of a clip."
+        offset = int(self._offset[clip])
+        return self._open_part(int(self._part[clip])).rows(offset + start, offset + stop)
+
+# %% ../nbs/16_crops.ipynb #e28d7782
+@patch
+def name_hashes(
+    self: ClipIndex,
+    seed: int = 0,  # stores keep the hashes for 0; others are computed
+) -> np.ndarray:  # (recordings,) of uint64
+    "A number for the name of each recording that looks random and is always the same."
+    if seed not in self._hashes:
+        if seed:
+            hashes = [name_hash(name, seed) for name in self.source_names()]
+            self._hashes[seed] = np.array(hashes, np.uint64)
+        else:
+            self._hashes[seed] = read_hashes(self.folder, self.state)
+    return self._hashes[seed]
 
 # %% ../nbs/16_crops.ipynb #ac28a663
 def _fitting(order, sizes, room):
     "Take groups in order while they fit into `room`; if none does, the smallest."
-    taken = []
-    for group in order:
-        if sizes[group] <= room:
-            taken.append(group)
-            room -= sizes[group]
-        if not room:
-            break
-    return taken or [min(order, key=lambda group: sizes[group])]
+    smallest, taken = order[np.argmin(sizes[order])], []
+    while len(order := order[sizes[order] <= room]):
+        ends = np.cumsum(sizes[order])
+        count = np.searchsorted(ends, room, side="right")  # the first always fits
+        taken.extend(order[:count].tolist())
+        order, room = order[count:], room - ends[count - 1]
+    return taken or [int(smallest)]
+
+# %% ../nbs/16_crops.ipynb #a701c35e
+def _choose(hashes, sizes, room):
+    "The groups that fit into `room`, taken in the order of their hashes."
+    used = np.flatnonzero(sizes)  # some recordings have no clip
+    few = min(8 * room, len(used) - 1)
+    first = used[hashes[used] <= np.partition(hashes[used], few)[few]]
+    taken = _fitting(first[np.argsort(hashes[first], kind="stable")], sizes, room)
+    if sizes[taken].sum() == room or len(first) == len(used):
+        return taken
+    return _fitting(used[np.argsort(hashes[used], kind="stable")], sizes, room)
 
 # %% ../nbs/16_crops.ipynb #f00ae1d8
-def _groups(corpus):
-    "For each clip, the number of the group that must stay together; and the name of each group."
+def _groups(corpus, seed):
+    "For each clip, the number of the group that must stay together; and the hash of each group."
     source = corpus.clips["source"]
     if np.ptp(source):
-        return source, corpus.source_names()
-    return np.arange(len(corpus)), [corpus.name(clip) for clip in range(len(corpus))]
+        return source, corpus.name_hashes(seed)
+    name, hashes = corpus.source(0), []
+    for first in corpus.clips["first"].tolist():
+        hashes.append(name_hash(_piece_name(name, first), seed))
+    return np.arange(len(corpus)), np.array(hashes, np.uint64)
 
 # %% ../nbs/16_crops.ipynb #f00ae1d9
 def split_held_out(
@@ -239,12 +275,12 @@ def split_held_out(
         raise InputError(f"the held-out share is {share:g}, expected a number between 0 and 1")
     if len(corpus) == 1:
         return np.array([0]), np.array([0])
-    group, names = _groups(corpus)
-    sizes = np.bincount(group).tolist()
-    hashes = [_hash(name, seed) for name in names]
-    order = sorted((i for i, size in enumerate(sizes) if size), key=hashes.__getitem__)
+    group, hashes = _groups(corpus, seed)
+    sizes = np.bincount(group)
     room = max(1, min(most, round(share * len(corpus)), len(corpus) - 1))
-    held_out = np.isin(group, _fitting(order, sizes, room))
+    chosen = np.zeros(len(sizes), bool)
+    chosen[_choose(hashes, sizes, room)] = True
+    held_out = chosen[group]
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)[:most]
 
 # %% ../nbs/16_crops.ipynb #9dccbb42

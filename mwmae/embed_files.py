@@ -465,4 +465,7 @@ def take_part(
 ) -> tuple[list[Sound], Path]:  # the sounds of this part, and its folder
     "The share of a job array. Raises `InputError` if there is no such part."
     number, parts = part_numbers(part)
-    return sounds[number - 1 :: parts], out / part_name(number, parts)
+    rows = [sound for sound in sounds if sound.together() is not None]  # of tables
+    others = [sound for sound in sounds if sound.together() is None]
+    first, last = (len(rows) * each // parts for each in (number - 1, number))
+    return others[number - 1 :: parts] + rows[first:last], out / part_name(number, parts)

@@ -251,13 +251,20 @@ def plan(
     most: int = 16,  # recordings in a batch
     is_broken: Callable = lambda sound: False,  # whether to skip the rest of a broken sound
 ) -> Iterator[list[Stretch]]:  # batches of work
-    "Divide the work into batches: several short recordings, or one stretch of a long one."
+    """Divide the work into batches: several short recordings, or one stretch of a long one.
+
+    Sounds that are read together, such as a row group of a table, are one batch.
+    """
     batch, size = [], 0
     for sound in sounds:
+        together = sound.together()
+        if batch and together != batch[-1].sound.together():
+            yield batch
+            batch, size = [], 0
         stretches = _stretches(sound, clip_seconds)
         batch.append(next(stretches))
         size += _size(sound)
-        if len(batch) >= most or size > _LONG_FILE:
+        if (together is None and len(batch) >= most) or size > _LONG_FILE:
             yield batch
             for stretch in stretches:
                 if is_broken(sound):

@@ -320,9 +320,11 @@ def training_share(
     share: float,  # how many of them to use, more than 0 and at most 1
 ) -> np.ndarray:  # numbers of the clips that are used, in their order
     "A part of the training clips, chosen at random but always the same."
+    count = max(1, round(share * len(clips)))
+    if count == len(clips):
+        return clips
     order = np.random.default_rng(0).permutation(len(clips))
-    used = order[: max(1, round(share * len(clips)))]
-    return clips[np.sort(used)]
+    return clips[np.sort(order[:count])]
 
 # %% ../nbs/21_settings.ipynb #8f66a318
 def has_bfloat16(

@@ -44,6 +44,10 @@ class Sound:
         "Where its bytes are."
         return (os.path.realpath(self.path),)
 
+    def together(self):  # equal for sounds that one process reads best; None: any process may
+        "Which other sounds are read along with it."
+        return None
+
     def changed(self, **fields) -> "Sound":  # the same sound under another name, or with a problem
         "A copy in which some fields have other values."
         return replace(self, **fields)
@@ -210,21 +214,20 @@ def _parquet_errors(path):
 
 # %% ../nbs/12_sources.ipynb #c18a3a7c
 @lru_cache(maxsize=1)
+def _table(path, version):
+    "An open table; `version` is the size and time of the file."
+    return need_pyarrow().parquet.ParquetFile(path)
+
+
+@lru_cache(maxsize=1)
 def _row_group(path, group, version):
-    "The column `audio` of one row group; `version` is the size and time of the file."
-    with _parquet_errors(path) as pyarrow:
-        table = pyarrow.parquet.ParquetFile(path).read_row_group(group, columns=["audio"])
-        return table.column("audio")
+    "The column `audio` of one row group."
+    return _table(path, version).read_row_group(group, columns=["audio"]).column("audio")
 
 # %% ../nbs/12_sources.ipynb #c18a3a7d
-def _audio_cell(path, row):
-    "The cell of the column `audio` in one row of a table."
-    with _parquet_errors(path) as pyarrow:
-        metadata, group = pyarrow.parquet.read_metadata(path), 0
-        for group in range(metadata.num_row_groups):
-            if row < metadata.row_group(group).num_rows:
-                break
-            row -= metadata.row_group(group).num_rows
+def _audio_cell(path, group, row):
+    "The cell of the column `audio` in a row of a row group."
+    with _parquet_errors(path):
         status = os.stat(path)
         return _row_group(path, group, (status.st_size, status.st_mtime_ns))[row].as_py()
 
@@ -238,11 +241,14 @@ class _NamedBytes(io.BytesIO):
 class ParquetSound(Sound):
     "A row of a Parquet table."
     row: int  # its number, from 0
+    group: int  # number of its row group
+    inside: int  # number of the row in the group
+    piece: int  # number of the piece of the group, if that is too large for one process
     seekable: ClassVar[bool] = False
 
     def open(self):
         "The bytes of the row, as a file."
-        cell = _audio_cell(self.path, self.row)
+        cell = _audio_cell(self.path, self.group, self.inside)
         data = cell["bytes"] if isinstance(cell, dict) else None
         if not data:
             raise InputError(f"{self.name}: the row holds no bytes")
@@ -261,6 +267,35 @@ class ParquetSound(Sound):
         "The table and the row."
         return (*super().place(), "row", self.row)
 
+    def together(self):
+        "The row group, or a piece of it."
+        return self.path, self.group, self.piece
+
+# %% ../nbs/12_sources.ipynb #1fda2d0c
+_PIECE_BYTES = 64 << 20
+
+
+def _row_groups(metadata):
+    "For each row group with sounds: how many rows it has, and in how many pieces to read it."
+    groups = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        size = sum(each.total_uncompressed_size for each in columns
+                   if each.path_in_schema == "audio.bytes")
+        groups.append((max(0, group.num_rows), max(1, -(-size // _PIECE_BYTES))))
+    return groups
+
+
+def _grouped_rows(path, name, groups):
+    "The sounds in the rows of all groups."
+    row = 0
+    for group, (rows, pieces) in enumerate(groups):
+        for inside in range(rows):
+            piece = inside * pieces // rows
+            yield ParquetSound(f"{name}/{row:06d}", str(path), row, group, inside, piece)
+            row += 1
+
 # %% ../nbs/12_sources.ipynb #1d5341c6
 def parquet_sounds(
     path: str | Path,  # a Parquet table
@@ -272,7 +307,8 @@ def parquet_sounds(
             file = pyarrow.parquet.ParquetFile(path)
             columns = [file.schema.column(i).path for i in range(len(file.schema))]
             kinds = {field.name: field.type for field in file.schema_arrow}
-            rows, size = file.metadata.num_rows, os.path.getsize(path)
+            groups = _row_groups(file.metadata)
+            rows, size = sum(rows for rows, _ in groups), os.path.getsize(path)
     except InputError as error:
         yield Sound(name, str(path), problem=str(error).removeprefix(f"{path}: "))
         return
@@ -280,8 +316,7 @@ def parquet_sounds(
         problem = f"claims {rows:,} rows in a file of {size:,} bytes"
         yield Sound(name, str(path), problem=problem)
     elif "audio.bytes" in columns:
-        for row in range(rows):
-            yield ParquetSound(f"{name}/{row:06d}", str(path), row)
+        yield from _grouped_rows(path, name, groups)
     elif "audio" in kinds:
         kind = shown(str(kinds["audio"]), 200)
         problem = f"its column audio has the type {kind}, expected one with a field bytes"

@@ -6,7 +6,7 @@
 __all__ = ['read_state', 'read_index', 'Prepared', 'prepare', 'prepare_samples']
 
 # %% ../nbs/15_store.ipynb #ba38c9d1
-import io
+import hashlib
 import os
 from collections.abc import Iterable
 from contextlib import closing
@@ -21,11 +21,9 @@ from fastcore.basics import patch
 from torch import Tensor
 from tqdm import tqdm
 
+from .arrays import read_rows, RowFile, write_rows
 from .audio import HOP, InputError, SAMPLE_RATE
-from mwmae.files import (
-    check_file, errors_named, FolderClaim, load_config,
-    save_config, shown,
-)
+from .files import FolderClaim, load_config, save_config
 from mwmae.recordings import (
     analyse_batch, analyse_samples, can_travel, check_work, CLIP, crashed, plan,
     shared_log_mel,
@@ -52,6 +50,7 @@ class StoreState:
     sources: int = 0
     names: int = 0  # bytes
     reasons: int = 0  # bytes
+    hashes: int = 0  # as many as sources, or none in a store that was written without
     parts: int = 0
     rows: int = 0  # frames in the last part
     samples: int = 0  # of all clips together, at 16 kHz
@@ -59,7 +58,7 @@ class StoreState:
 # %% ../nbs/15_store.ipynb #03b88534
 _SETTINGS = ("format", "sample_rate", "n_fft", "win_length", "hop_length", "f_min", "f_max",
              "mels", "clip_seconds", "spectrograms")  # they decide whether two stores can be mixed
-_COUNTS = ("clips", "sources", "names", "reasons", "parts", "rows", "samples")
+_COUNTS = ("clips", "sources", "names", "reasons", "hashes", "parts", "rows", "samples")
 
 # %% ../nbs/15_store.ipynb #bcc55e40
 def current_settings(
@@ -96,61 +95,19 @@ def read_state(
             raise InputError(f"{folder}: the store has {name} {found}, {expected}")
     return state
 
-# %% ../nbs/15_store.ipynb #35519061
-def _write_rows(path, count, rows, dtype, width=()):
-    "Put arrays behind the first `count` rows of one on disk, and wait until they are there."
-    dtype, header = np.dtype(dtype), io.BytesIO()
-    shape = (count + sum(map(len, rows)), *width)
-    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-    np.lib.format.write_array_header_1_0(header, described | {"shape": shape})
-    header = header.getvalue()
-    with errors_named(path), open(path, "r+b" if path.exists() else "w+b") as file:
-        file.seek(len(header) + count * dtype.itemsize * int(np.prod(width)))
-        for array in rows:
-            file.write(np.ascontiguousarray(array, dtype).data)
-        file.truncate()
-        os.fsync(file.fileno())
-        file.seek(0)
-        file.write(header)
-        file.flush()
-        os.fsync(file.fileno())
-
-# %% ../nbs/15_store.ipynb #dc60ade7
-def _read_rows(path, count, dtype, width=(), mode="r"):
-    "The first `count` rows of an array on disk, mapped and not read; `mode` as in numpy.memmap."
-    if count < 1:
-        return np.empty((0, *width), dtype)
-    check_file(path, "an array of a store")
-    try:
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # numpy parses the header as Python text; anything can go wrong
-        reason = shown(str(error), 200)
-        raise InputError(f"{path}: not a whole array of a store ({reason})") from None
-    expected = f"an array of {np.dtype(dtype)} and rows of shape {width}"
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: holds an archive of arrays, expected {expected}")
-    if array.dtype != dtype or array.shape[1:] != width or not array.ndim:
-        found = f"an array of {str(array.dtype)[:200]} and shape {array.shape}"
-        raise InputError(f"{path}: holds {found}, expected {expected}")
-    if len(array) < count:
-        found = f"{len(array):,} rows"
-        raise InputError(f"{path}: holds {found}, expected {count:,}; it is damaged")
-    return np.asarray(array)[:count]
-
 # %% ../nbs/15_store.ipynb #78a2c3e9
 _SOURCE = np.dtype([
     ("name_end", "<i8"), ("reason_end", "<i8"),  # where its texts end in `names` and `reasons`
     ("clips", "<i4"), ("lost", "<i4"),  # clips that could be used, and that could not
 ])
 _BYTE = np.dtype(np.uint8)
-_ARRAYS = {"clips": CLIP, "sources": _SOURCE, "names": _BYTE, "reasons": _BYTE}
+_ARRAYS = {"clips": CLIP, "sources": _SOURCE, "names": _BYTE, "reasons": _BYTE,
+           "hashes": np.dtype("<u8")}
 
 # %% ../nbs/15_store.ipynb #78a2c3ea
 def _read_array(folder, name, state):
     "One of the arrays of the index, mapped and not read."
-    return _read_rows(Path(folder) / f"{name}.npy", getattr(state, name), _ARRAYS[name])
+    return read_rows(Path(folder) / f"{name}.npy", getattr(state, name), _ARRAYS[name])
 
 
 def _check_ends(folder, name, ends, length):
@@ -181,6 +138,33 @@ def split_texts(
     content = joined.tobytes()
     return [os.fsdecode(content[a:b]) for a, b in pairwise([0, *ends.tolist()])]
 
+# %% ../nbs/15_store.ipynb #df91755b
+def _read_texts(folder, name, state, sources):
+    "The texts of the array `name`, one for each recording."
+    joined, ends = _read_array(folder, name, state), sources[f"{name.removesuffix('s')}_end"]
+    _check_ends(folder, name, ends, len(joined))
+    return split_texts(joined, ends)
+
+# %% ../nbs/15_store.ipynb #7e8e8ba4
+def name_hash(
+    text: str,  # the name of a recording or of a clip
+    seed: int = 0,  # stores keep the hashes for 0
+) -> int:  # from 0 to 2**64 - 1
+    "A number that looks random and is always the same."
+    content = f"{seed}:{text}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+
+# %% ../nbs/15_store.ipynb #4f3e9cc0
+def read_hashes(
+    folder: str | Path,  # a store
+    state: StoreState,  # its state
+) -> np.ndarray:  # (recordings,) of uint64
+    "The hashes of the names of all recordings; computed if the store was written without them."
+    if state.hashes == state.sources:
+        return _read_array(folder, "hashes", state)
+    names = _read_texts(folder, "names", state, _read_array(folder, "sources", state))
+    return np.fromiter(map(name_hash, names), _ARRAYS["hashes"], len(names))
+
 # %% ../nbs/15_store.ipynb #78a2c3ef
 def part_path(
     folder: str | Path,  # a store
@@ -189,15 +173,15 @@ def part_path(
     "The file of a part of the spectrograms."
     return Path(folder) / f"spectrograms-{number:05d}.npy"
 
-# %% ../nbs/15_store.ipynb #78a2c3f0
-def read_part(
+# %% ../nbs/15_store.ipynb #d0603dd7
+def open_part(
     folder: str | Path,  # a store
     number: int,  # number of the part
     rows: int,  # frames that it must have
     mels: int,  # bands
-) -> np.ndarray:  # (rows, mels) float16, mapped privately: what you write to it stays in memory
+) -> RowFile:  # of rows (mels,) float16
     "A part of the spectrograms of a store. Raises `InputError` if it is damaged."
-    return _read_rows(part_path(folder, number), rows, np.float16, (mels,), "c")
+    return RowFile(part_path(folder, number), rows, np.float16, (mels,))
 
 # %% ../nbs/15_store.ipynb #69d15293
 _PART_FRAMES = 2**23
@@ -226,18 +210,19 @@ class StoreWriter:
     ):
         self.folder, self.part_frames = Path(folder), part_frames
         _check_is_store(self.folder)
-        self.claim = FolderClaim(self.folder)
-        try:
-            self._open(settings)
-        except BaseException:
-            self.claim.close()
-            raise
-        self.committed, self.time = replace(self.state), monotonic()
-        self.waiting = {"clips": [], "sources": [], "names": [], "reasons": []}
+        self.waiting = {name: [] for name in _ARRAYS}
         self.pictures, self.bytes = [], 0
         self.used = self.lost = 0
         self.reason = ""
         self.broken = None  # a recording that ended early, of which more stretches may come
+        self.claim = FolderClaim(self.folder)
+        try:
+            self._open(settings)
+            self.committed, self.time = replace(self.state), monotonic()
+            self._add_hashes()
+        except BaseException:
+            self.claim.close()
+            raise
 
     def _open(self, settings):
         "Read the state of the store and check its arrays, or begin a new one."
@@ -248,7 +233,16 @@ class StoreWriter:
         for name in _ARRAYS:
             _read_array(self.folder, name, state)
         if state.parts and state.spectrograms:
-            read_part(self.folder, state.parts - 1, state.rows, state.mels)
+            read_rows(part_path(self.folder, state.parts - 1), state.rows, np.float16,
+                       (state.mels,))
+
+    def _add_hashes(self):
+        "Add the hashes of names if the store was written without them."
+        state = self.state
+        if state.hashes != state.sources:
+            self.waiting["hashes"].append(read_hashes(self.folder, state))
+            self.committed.hashes, state.hashes = 0, state.sources
+            self.commit(state.complete)
 
     def close(self):
         "Let other processes write to the store."
@@ -305,6 +299,8 @@ def _end_recording(self: StoreWriter, name, reason):
     self.waiting["names"].append(np.frombuffer(name, np.uint8))
     self.waiting["reasons"].append(np.frombuffer(reason, np.uint8))
     self.waiting["sources"].append(np.array([row], _SOURCE))
+    self.waiting["hashes"].append(np.array([name_hash(os.fsdecode(name))], _ARRAYS["hashes"]))
+    state.hashes += 1
     self.used, self.lost, self.reason = 0, 0, ""
     if self.bytes > _COMMIT_BYTES or monotonic() - self.time > _COMMIT_SECONDS:
         self.commit()
@@ -317,7 +313,7 @@ def _write_pictures(self: StoreWriter):
         state = self.state
         path = part_path(self.folder, state.parts - 1)
         kept = state.rows - sum(map(len, self.pictures))
-        _write_rows(path, kept, self.pictures, np.float16, (state.mels,))
+        write_rows(path, kept, self.pictures, np.float16, (state.mels,))
     self.pictures, self.bytes = [], 0
 
 # %% ../nbs/15_store.ipynb #64adc266
@@ -327,18 +323,11 @@ def commit(self: StoreWriter, complete=False):
     self._write_pictures()
     for name, arrays in self.waiting.items():
         kept = getattr(self.committed, name)
-        _write_rows(self.folder / f"{name}.npy", kept, arrays, _ARRAYS[name])
+        write_rows(self.folder / f"{name}.npy", kept, arrays, _ARRAYS[name])
         arrays.clear()
     self.state.complete = complete
     save_config(self.state, self.folder / "store.json")
     self.committed, self.time = replace(self.state), monotonic()
-
-# %% ../nbs/15_store.ipynb #df91755b
-def _read_texts(folder, name, state, sources):
-    "The texts of the array `name`, one for each recording."
-    joined, ends = _read_array(folder, name, state), sources[f"{name.removesuffix('s')}_end"]
-    _check_ends(folder, name, ends, len(joined))
-    return split_texts(joined, ends)
 
 # %% ../nbs/15_store.ipynb #778ad330
 def read_skipped(

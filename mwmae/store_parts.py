@@ -21,7 +21,7 @@ from .sources import part_name, part_numbers
 from .tasks import shorten_list
 from mwmae.store import (
     current_settings, fill_store, finish_store, known_names, part_path, Prepared, read_index,
-    read_state, sounds_of, StoreWriter,
+    read_hashes, read_state, sounds_of, StoreWriter,
 )
 
 # %% ../nbs/46_store_parts.ipynb #e9c5e748
@@ -83,7 +83,7 @@ def _append(writer, folder):
     sources["reason_end"] += state.reasons
     reasons = np.load(folder / "reasons.npy", allow_pickle=False)[: part.reasons]
     for name, array in (("clips", clips), ("sources", sources), ("names", names),
-                        ("reasons", reasons)):
+                        ("reasons", reasons), ("hashes", read_hashes(folder, part))):
         writer.waiting[name].append(array)
         setattr(state, name, getattr(state, name) + len(array))
     state.parts += part.parts
@@ -130,7 +130,7 @@ def prepare_part(
     left = list(filter(Path.exists, folders))
     together = partial(_put_together, store, folders, settings)
     if (store / "store.json").exists() and not _is_complete(store):
-        if not left:
+        if not left and _missing(sounds_of(source), store, settings):
             raise InputError(f"{store}: the store is unfinished; finish it without --part")
         # a process was killed while it put the parts together
         return when_free(lambda: together(0))
