@@ -20,6 +20,7 @@ from http import HTTPStatus
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from . import __version__
 from .audio import InputError
@@ -54,6 +55,16 @@ def plain_address(
         rest = re.split("[?#]", rest)[0]
     host, slash, inside = rest.partition("/")
     return f"{protocol}://{host.rpartition('@')[2]}{slash}{inside}"
+
+# %% ../nbs/11a_remote.ipynb #96a1301b
+def beside(
+    address: str,  # of a file
+    path: str,  # relative to the folder of that file
+) -> str:
+    "The address of another file."
+    if address.startswith(("http://", "https://")):
+        address, path = re.split("[?#]", address)[0], quote(path)
+    return f"{address.rpartition('/')[0]}/{path.lstrip('/')}"
 
 # %% ../nbs/11a_remote.ipynb #f78d0477
 _SILENCE = 60  # seconds without a byte until a connection counts as broken
@@ -190,9 +201,10 @@ def _as_info(found, address):
 def remote_info(
     address: str,  # of a file or a folder
 ) -> RemoteInfo:
-    "What lies at an address, asked once in each process. Raises `RemoteError`."
+    "What lies at an address, asked once until `cache_clear`. Raises `RemoteError`."
     def ask():
         system, path = _file_system(address)
+        system.invalidate_cache()  # of fsspec, which would answer from an earlier listing
         return system.info(path)
     return _as_info(_patiently(ask, address), address)
 
@@ -204,6 +216,7 @@ def list_remote(
     address = address.rstrip("/")
     def ask():
         system, path = _file_system(address)
+        system.invalidate_cache()
         return system.find(path, detail=True), path.rstrip("/")
     found, root = _patiently(ask, address)
     files = []
