@@ -116,26 +116,34 @@ def _status(error):
         found = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         found = getattr(error, "status", None) or getattr(answer, "status_code", None)
+    if found == 400 and error.__cause__:  # aiohttp's word for an answer that it cannot parse
+        return 0
     return found if isinstance(found, int) and 400 <= found < 600 else 0
+
+
+def _causes(error):
+    "An exception and those that led to it."
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 # %% ../nbs/11a_remote.ipynb #9dccb839
 def _judge(error):
     "What an exception means: in words, whether to try again, and whether a server answered."
-    chain = [error]
-    while chain[-1].__cause__ is not None:
-        chain.append(chain[-1].__cause__)
-    root = chain[-1]  # fsspec turns many errors into 'file not found'; the first cause tells
-    if status := _status(root):
+    causes, root = list(_causes(error)), error
+    while root.__cause__ is not None:  # fsspec turns many errors into 'file not found'
+        root = root.__cause__
+    if status := next(filter(None, map(_status, causes)), 0):
         phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "no known answer"
         login = "; perhaps it asks for a login" if status in (401, 403) else ""
         again = status >= 500 or status in (408, 425, 429)
         return f"the server answers {status} ({phrase}){login}", again, True
-    numbers = [e.errno for e in chain if isinstance(e, OSError) and e.errno is not None]
+    numbers = [e.errno for e in causes if isinstance(e, OSError) and e.errno is not None]
     if any(number < 0 for number in numbers):  # of getaddrinfo
         return "there is no host of this name", True, False
     if refused := next((number for number in numbers if number in _NO_WAY), 0):
         return os.strerror(refused).lower(), True, False
-    if isinstance(root, TimeoutError):
+    if any(isinstance(e, TimeoutError) for e in causes):
         return f"no answer within {_SILENCE} s", True, False
     if isinstance(root, FileNotFoundError):
         return "there is no such file or folder", False, True
@@ -170,7 +178,7 @@ def _patiently(work, address):
             time.sleep(_WAIT * 2**number)
     _failures[host] = _failures.get(host, 0) + 1
     kind = RemoteError if answered else Unreachable
-    expected = "all of the file" if answered else "a server that answers"
+    expected = "a file that arrives whole" if answered else "a server that answers"
     raise kind(f"{plain_address(address)}: {reason}, in each of {tries} tries, "
                f"expected {expected}") from None
 
