@@ -125,7 +125,9 @@ def _causes(error):
     "An exception and those that led to it."
     while error is not None:
         yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        inside = next((value for value in error.args if isinstance(value, Exception)), None)
+        before = None if error.__suppress_context__ else error.__context__
+        error = error.__cause__ or inside or before
 
 # %% ../nbs/11a_remote.ipynb #9dccb839
 def _judge(error):
@@ -266,7 +268,7 @@ def _read_part(address, start, stop, size):
             if address.startswith(("http://", "https://")):
                 data = _read_http(system, path, start, stop, size)
             else:
-                data = system.cat_file(path, start, stop)
+                data = system.cat_file(path, start=start, end=stop)
         except _NoParts:
             return None
         return _checked(data, stop - start)
