@@ -23,9 +23,9 @@ import soundfile
 
 from .audio import InputError
 from .files import atomic_file, check_file, shown
+from .far_files import FileWindow, file_version, open_binary, RemoteFile, SoundReader
 from mwmae.remote import (
-    beside, file_version, is_address, list_remote, open_binary, plain_address, REMOTE, remote_info,
-    RemoteError, RemoteFile, RemoteInfo, SoundReader,
+    beside, is_address, list_remote, plain_address, REMOTE, remote_info, RemoteError, RemoteInfo,
 )
 
 # %% ../nbs/12_sources.ipynb #628ac47a
@@ -111,51 +111,6 @@ def walk_files(
         prefix = "" if inside == "." else f"{inside}/"
         found += [prefix + name for name in files if not name.startswith(".")]
     return sorted(found)
-
-# %% ../nbs/12_sources.ipynb #b6f508c0
-class FileWindow(io.RawIOBase):
-    "A stretch of a file that reads like a file of its own."
-
-    def __init__(
-        self,
-        path: str,  # the file, or its address
-        offset: int,  # where the window begins, bytes
-        size: int,  # its length, bytes; the window never reaches beyond the end of the file
-        name: str,  # what messages call it
-    ):
-        self.file, self.offset, self.name, self.position = open_binary(path), offset, name, 0
-        self.size = max(0, min(size, self.file.seek(0, os.SEEK_END) - offset))
-
-    def readable(self):
-        "It can be read."
-        return True
-
-    def seekable(self):
-        "It can be read from any position."
-        return True
-
-    def seek(
-        self,
-        offset,  # where to go, bytes
-        whence=os.SEEK_SET,  # counted from the start, from here, or from the end
-    ):  # the position in the window
-        "Go to a position in the window."
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        self.position = max(0, origin + offset)
-        return self.position
-
-    def readinto(self, buffer):
-        "Fill `buffer`, but not with bytes behind the window."
-        self.file.seek(self.offset + self.position)
-        left = max(0, self.size - self.position)
-        count = self.file.readinto(memoryview(buffer)[:left])
-        self.position += count
-        return count
-
-    def close(self):
-        "Close the file below as well."
-        self.file.close()
-        super().close()
 
 # %% ../nbs/12_sources.ipynb #b6f508c2
 @dataclass(frozen=True)
