@@ -181,8 +181,8 @@ def patiently(
     _failures[host] = _failures.get(host, 0) + 1
     kind = RemoteError if answered else Unreachable
     expected = "a file that arrives whole" if answered else "a server that answers"
-    raise kind(f"{plain_address(address)}: {reason}, in each of {tries} tries, "
-               f"expected {expected}") from None
+    often = f", in each of {tries} tries" if tries > 1 else ""
+    raise kind(f"{plain_address(address)}: {reason}{often}, expected {expected}") from None
 
 # %% ../nbs/11a_remote.ipynb #2831e9b4
 class RemoteInfo(NamedTuple):
