@@ -199,15 +199,16 @@ def _read_whole(file, first, last):
     limit = cache_place()[1]
     if file.size > max(limit / 2, file.most * BLOCK):
         raise RemoteError(
-            f"{file.name}: the server sends whole files only, and this one has {file.size:,} bytes, "
-            f"expected at most half of the cache of {limit:,} bytes; set MWMAE_CACHE_SIZE")
+            f"{file.name}: the server sends whole files only, and this one has {file.size:,} "
+            f"bytes, expected at most half of the cache of {limit:,} bytes; set MWMAE_CACHE_SIZE")
 
     def ask():
         system, path = file_system(file.address)
         parts = []
         with system.open(path, block_size=0) as stream:
             for number in range(file.blocks):
-                data = check_length(_read_exactly(stream, file._length(number)), file._length(number))
+                wanted = file._length(number)
+                data = check_length(_read_exactly(stream, wanted), wanted)
                 keep_block(file.key, number, data)
                 if first <= number < last:
                     parts.append(data)
