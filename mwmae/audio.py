@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -224,12 +225,23 @@ class SoundInfo:
     sample_rate: int  # samples per second and channel
     channels: int  # number of channels
 
+# %% ../nbs/00_audio.ipynb #f4d8ec87
+@contextmanager
+def _failure_of(file):
+    "Raise what broke a file: errors cannot pass through libsndfile, which takes them for its end."
+    try:
+        yield
+    finally:
+        failure = getattr(file, "failure", None)
+        if failure is not None:
+            raise failure
+
 # %% ../nbs/00_audio.ipynb #cf87a37e
 def sound_info(
     file,  # path of a sound file, or an open binary file that can seek
 ) -> SoundInfo:  # length, sampling rate and channels
     "Read the header of `file` without decoding it. Raises `InputError` if it is no sound."
-    with open_sound(file) as sound:
+    with _failure_of(file), open_sound(file) as sound:
         return SoundInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
 
 # %% ../nbs/00_audio.ipynb #0771a04e
@@ -300,7 +312,7 @@ def read_audio(
     if not np.isfinite([start * SAMPLE_RATE, (duration or 0) * SAMPLE_RATE]).all():
         raise InputError(f"{name}: cannot read {duration} s from {start} s on, "
                          "expected finite numbers")
-    with open_sound(file) as sound:
+    with _failure_of(file), open_sound(file) as sound:
         try:
             up, down = resampling_ratio(sound.samplerate)
         except InputError as error:

@@ -42,6 +42,7 @@ class FaultyServer:
     def __init__(self):
         self.files = {}  # content by name
         self.faults = []  # what goes wrong with the next requests, one each; '' for nothing
+        self.always = ""  # what goes wrong with all others
         self.log = []  # (method, name, range) of each request
         self.spared = ()  # ends of names that no fault is used up for
 
@@ -60,7 +61,7 @@ class FaultyServer:
 
     def begin(self, *faults):
         "Forget what was asked, and set what goes wrong next."
-        self.log[:], self.faults[:] = [], faults
+        self.log[:], self.faults[:], self.always = [], faults, ""
 
 # %% ../nbs/57_download.ipynb #2d45e13d
 class _Handler(BaseHTTPRequestHandler):
@@ -77,8 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
         owner.log.append((self.command, name, asked))
         if name not in owner.files:
             return self.refuse(404)
-        faulty = owner.faults and self.command == "GET" and not name.endswith(owner.spared)
-        fault = owner.faults.pop(0) if faulty else ""
+        fault = ""
+        if self.command == "GET" and not name.endswith(owner.spared):
+            fault = owner.faults.pop(0) if owner.faults else owner.always
         if fault.isdecimal():
             return self.refuse(int(fault))
         self.send_part(owner.files[name], asked, fault)
@@ -93,20 +95,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_part(self, content, asked, fault):
-        "Send a file or the end of one."
+        "Send a file or a part of one."
         mark = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
         same = self.headers.get("If-Range", mark) == mark
-        first = int(asked[6:-1]) if asked and same and "no range" not in fault else 0
+        partial = bool(asked) and same and "no range" not in fault
+        first, last = asked.removeprefix("bytes=").split("-") if partial else ("", "")
+        first, last = int(first or 0), min(int(last or len(content)), len(content) - 1)
         if first and first >= len(content):
             return self.refuse(416)
-        piece = content[first:]
-        self.send_response(206 if first else 200)
-        if first:
+        piece = content[first : last + 1]
+        self.send_response(206 if partial else 200)
+        if partial:
             begun = first + 1 if fault == "other part" else first
-            self.send_header("Content-Range", f"bytes {begun}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {begun}-{last}/{len(content)}")
+        if fault == "short":  # a part of a part, as a server may send
+            piece = piece[: len(piece) * 6 // 10]
         if fault != "no mark":
             self.send_header("ETag", mark)
-        if fault == "no length":
+        if "no length" in fault:
             self.send_header("Connection", "close")
         else:
             self.send_header("Content-Length", str(len(piece)))

@@ -27,6 +27,7 @@ from .audio import (InputError, LogMelSpectrogram, read_audio, SAMPLE_RATE, soun
                          standardise)
 from .files import (atomic_file, check_file, differing_settings, FolderClaim, load_config,
                          remove_leftovers, save_config, shown)
+from .remote import is_address, plain_address
 from mwmae.sources import (
     list_sounds, need_pyarrow, open_bytes, part_name, part_numbers, Sound,
 )
@@ -423,8 +424,8 @@ def _listed(source):
     try:
         yield from list_sounds(source)
     except InputError as error:
-        problem = str(error).removeprefix(f"{source}: ")
-        yield Sound(os.path.basename(source), source, problem=problem)
+        problem = str(error) if is_address(source) else str(error).removeprefix(f"{source}: ")
+        yield Sound(os.path.basename(plain_address(source)), source, problem=problem)
 
 
 def _name_problem(name, taken):

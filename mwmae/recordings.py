@@ -24,6 +24,7 @@ from mwmae.audio import (
     BrokenSound, InputError, LogMelSpectrogram, read_audio, resampling_ratio, SAMPLE_RATE,
     sound_info,
 )
+from .remote import Unreachable
 from .sources import open_bytes, Sound
 
 # %% ../nbs/14_recordings.ipynb #d9eea058
@@ -172,13 +173,22 @@ def _stretch_bounds(stretch, file, clip_seconds):
     bounds = clip_bounds(sound_samples(file), round(clip_seconds * SAMPLE_RATE))
     return bounds[stretch.first : last]
 
+# %% ../nbs/14_recordings.ipynb #b2ea0d6f
+def _check_reachable(error, sound):
+    "Raise `error` if the whole source of a sound is out of reach."
+    if isinstance(error, Unreachable) and not sound.alone:
+        raise error
+
 # %% ../nbs/14_recordings.ipynb #8175bb1b
 def analyse_stretch(
     stretch: Stretch,  # what to read
     clip_seconds: float,  # length of a clip, seconds
     spectrograms: bool = True,  # whether to return them, not only their statistics
 ) -> Analysis:  # clips, spectrograms, and what was wrong
-    "Read a stretch, cut it into clips and describe each. Raises nothing: faults are in the result."
+    """Read a stretch, cut it into clips and describe each.
+
+    Faults are in the result. Raises `Unreachable` alone, if the source as a whole is out of reach.
+    """
     rows, pictures, reasons, bounds, broken = [], [], [], [0, 0], False
     try:
         with open_bytes(stretch.sound) as file:
@@ -189,6 +199,7 @@ def analyse_stretch(
                         raise piece
                     spectrogram, mean, deviation = describe_clip(piece, shared_log_mel())
                 except InputError as error:
+                    _check_reachable(error, stretch.sound)
                     reasons.append(failure_reason(error, stretch.sound))
                     broken = isinstance(error, BrokenSound)
                     continue
@@ -196,6 +207,7 @@ def analyse_stretch(
                 if spectrograms:
                     pictures.append(spectrogram.half().numpy())
     except Exception as error:
+        _check_reachable(error, stretch.sound)
         reasons.append(failure_reason(error, stretch.sound))
         broken = True
     lost = max(len(bounds) - 1 - len(rows), len(reasons))

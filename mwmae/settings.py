@@ -33,6 +33,7 @@ from .model import list_models, MAEConfig, MaskedAutoencoder, model_config as na
 from .sounds import synth_clip
 from .files import FolderClaim, load_config, shown
 from .sharing import find_model
+from .remote import plain_address
 from .sources import named_source
 from .workers import analyse_all
 from .store import prepare, prepare_samples
@@ -288,7 +289,7 @@ def open_data(
         return SpectrogramStore(folder, clips)
     named = named_source(data)
     source = data if named else Path(data).resolve()
-    stem = re.sub(r"\W+", "-", data)[:60] if named else source.stem
+    stem = re.sub(r"\W+", "-", plain_address(data))[:60] if named else source.stem
     name = f"{stem}-{zlib.crc32(os.fsencode(source)):08x}"
     folder = stores / (f"{name}-index" if from_files else name)
     if not main_first(lambda: clips is not None and _holds(folder, clips)):

@@ -40,8 +40,8 @@ def training_facts(
     except InputError:
         return {}
     if isinstance(settings.get("data"), str):
-        # its path on one machine is of no use
-        settings["data"] = Path(settings["data"]).name
+        # its path on one machine is of no use, and an address may carry a signature behind its ?
+        settings["data"] = Path(settings["data"]).name.partition("?")[0]
     chosen = ("data", "model", "epochs", "batch", "base_lr", "warmup", "weight_decay", "beta2",
               "precision", "seed")
     reached = ("clips", "step", "band_mean_loss", "loss_before", "loss")

@@ -33,7 +33,7 @@ from scipy.stats import t as student
 from mwmae.attention import MultiWindowAttention, split_heads, win_attention, window_sizes
 from mwmae.audio import InputError, LogMelSpectrogram, read_audio, resampling_ratio
 from mwmae.recordings import CLIP, clip_bounds, read_pieces
-from mwmae.sources import FileWindow
+from mwmae.far_files import FileWindow
 from mwmae.crops import crop_samples, reflected, split_held_out
 from mwmae.embed import (
     cut_units, EmbedConfig, EmbeddingModel, get_timestamp_embeddings, join_units,
