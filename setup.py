@@ -10,7 +10,7 @@ settings = config["DEFAULT"]
 
 STATUSES = {"1": "1 - Planning", "2": "2 - Pre-Alpha", "3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
 OLDEST, NEWEST = (int(settings[name].split(".")[1]) for name in ("min_python", "newest_python"))
-EXTRAS = {name: settings[f"{name}_requirements"].split() for name in ("parquet", "transformers", "convert", "onnx")}
+EXTRAS = {name: settings[f"{name}_requirements"].split() for name in ("parquet", "remote", "transformers", "convert", "onnx")}
 
 setup(
     name=settings["lib_name"],
