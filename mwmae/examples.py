@@ -126,7 +126,7 @@ def labels_checksum(
     "A number that is another one for other names or labels."
     checksum = 0
     for sound, labels in sounds:
-        text = "\0".join([sound.name, *labels, ""])
+        text = "\0".join([sound.name, sound.problem, *labels, ""])
         checksum = zlib.crc32(text.encode("utf-8", "surrogateescape"), checksum)
     return checksum
 
