@@ -25,6 +25,7 @@ from .files import shown
 from .sources import Sound
 from .recordings import failure_reason, quiet_decoders
 from .crops import ClipIndex, SpectrogramStore
+from .mix import is_mix, open_mix
 from .embed import EmbeddingModel
 from .embed_files import listed_name, sound_spectrogram
 from .quick import label_problem, labelled_sounds, read_label_table
@@ -267,10 +268,10 @@ class StoredSounds(Sequence):
 # %% ../nbs/41a_examples.ipynb #acac8a89
 def stored_examples(
     sounds: list[SoundLabels],  # what to read
-    store: str | Path,  # a store that holds them by their names
+    store: str | Path,  # a store that holds them by their names, or a table of stores
 ) -> tuple[Examples, list]:  # the examples without embeddings, (name, reason) of each left out
     "Find labelled sounds in a store. Raises `InputError` if it is none."
-    corpus = SpectrogramStore(store)
+    corpus = open_mix(store) if is_mix(store) else SpectrogramStore(store)
     number = {name: row for row, name in enumerate(corpus.source_names())}
     source = corpus.clips["source"]  # rising, since a recording is written as a whole
     ends = np.searchsorted(source, np.arange(len(number) + 1))
@@ -281,7 +282,7 @@ def stored_examples(
         if row is None:
             problem = problem or f"is not in the store {store}"
         elif ends[row] == ends[row + 1]:
-            problem = problem or f"could not be used; {Path(store) / 'skipped.csv'} says why"
+            problem = problem or "could not be used; skipped.csv of its store says why"
         if problem:
             skipped.append((listed_name(sound.name), listed_name(problem)))
             continue

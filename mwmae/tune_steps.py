@@ -62,8 +62,8 @@ class FinetuneConfig:
     sounds: str  # folder or table of labelled sounds
     model: str  # model that they are taught to
     valid: str | None = None  # folder or table of the sounds to check with; None: some of `sounds`
-    # spectrogram store, made by mwmae_prepare, that holds the sounds by their names; None: their
-    # files are read, and kept in memory if more than the head learns
+    # spectrogram store, made by mwmae_prepare, that holds the sounds by their names, or table of
+    # stores; None: their files are read, and kept in memory if more than the head learns
     store: str | None = None
     valid_store: str | None = None  # store that holds the sounds of `valid`; None: the same
     # 'one' label for each sound, or 'several' (a sigmoid for each label, scored by mAP); None:
@@ -168,9 +168,10 @@ def training_batches(
     for step, numbers in enumerate(chunked(order.tolist(), config.batch)):
         crops, randoms = [], []
         for number in numbers:
-            random = np.random.default_rng([config.seed, epoch, number, times[number]])
+            origin = [config.seed, epoch, number, times[number]]
             times[number] += 1
             if step >= begin:
+                random = np.random.default_rng(origin)
                 length = len(train.spectrograms[number])
                 crops.append((number, *place_crop(length, frames, random)))
                 randoms.append(random)
