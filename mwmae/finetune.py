@@ -402,7 +402,7 @@ def run_command(
     if not processes().is_main_process:
         sys.exit(0)
     if done is None:
-        print("stopped; the same command goes on, and with --finish it writes the best epoch so far")
+        print("stopped; the same command goes on, or writes the best epoch so far with --finish")
         sys.exit(130)
     return done
 

@@ -160,7 +160,7 @@ def training_batches(
     config: FinetuneConfig,  # settings
     begin: int = 0,  # batches of this epoch that are done
     part: tuple[int, int] = (0, 1),  # which process, of how many
-):  # iterator over crops (frames, mels) of this process, targets (crops, labels), share of the batch
+):  # iterator over crops (frames, mels) of this process, targets (crops, labels), and their share
     "The batches of an epoch."
     times = Counter()
     order = SAMPLING[config.sampling](train.labels, config.seed, epoch)
