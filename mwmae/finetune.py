@@ -374,8 +374,7 @@ def _write(classifier, held_out, config, out, job, skipped, source, scores, said
         result = f"{said}\n{_summary(table)}"
     else:
         truth = held_out.targets(classifier.labels)
-        probabilities = classifier.probabilities(scores)
-        result = f"{said}\n{_several_summary(classifier.labels, probabilities, truth)}"
+        result = f"{said}\n{_several_summary(classifier.labels, scores, truth)}"
     tables = {"held_out": table, "skipped": pd.DataFrame(skipped, columns=["name", "reason"])}
     if history:
         tables["epochs"] = pd.DataFrame(history)
