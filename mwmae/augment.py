@@ -24,17 +24,19 @@ def mixup(
     targets: Tensor,  # (n, labels) 1 where a label holds
     randoms: list,  # a random generator for each crop
     config,  # has mixup, which is alpha; 0: nothing is mixed
+    batch=None,  # pairs of crop and target to draw from, as they are; None: those that are mixed
 ) -> tuple[list[Tensor], Tensor]:  # crops and targets, mixed
     "Lay an example of the batch over each, drawn with its generator. Reads `mixup` of `config`."
     if not config.mixup:
         return crops, targets
+    others = list(zip(crops, targets)) if batch is None else batch
     mixed, labels = [], []
     for crop, target, random in zip(crops, targets, randoms):
         share = random.beta(config.mixup, config.mixup)
-        other = int(random.integers(len(crops)))
-        second = fit_length(crops[other], len(crop)).float()
+        other, its_target = others[int(random.integers(len(others)))]
+        second = fit_length(other, len(crop)).float()
         mixed.append(share * crop.float() + (1 - share) * second)
-        labels.append(share * target + (1 - share) * targets[other])
+        labels.append(share * target + (1 - share) * its_target)
     return mixed, torch.stack(labels)
 
 # %% ../nbs/41b_augment.ipynb #c4a9245d
@@ -58,6 +60,7 @@ def mask_crops(
     targets: Tensor,  # (n, labels)
     randoms: list,  # a random generator for each crop
     config,  # has time_mask and mel_mask, the longest stretches; 0: nothing is hidden
+    batch=None,  # not used
 ) -> tuple[list[Tensor], Tensor]:  # masked crops, and the targets as they are
     "Hide a stretch of time and a band of mels. Reads `time_mask` and `mel_mask` of `config`."
     for dim, longest in enumerate((config.time_mask, config.mel_mask)):
@@ -75,8 +78,9 @@ def augment(
     targets: Tensor,  # (n, labels) 1 where a label holds
     randoms: list,  # a random generator for each crop
     config,  # settings of all augmentations
+    batch=None,  # pairs of crop and target of the whole batch; None: no others than these
 ) -> tuple[list[Tensor], Tensor]:  # crops and targets to learn from
-    "Change a batch in every way that the settings ask for."
+    "Change crops in every way that the settings ask for."
     for change in AUGMENTATIONS.values():
-        crops, targets = change(crops, targets, randoms, config)
+        crops, targets = change(crops, targets, randoms, config, batch)
     return crops, targets

@@ -45,7 +45,11 @@ def optimizer_tensors(
     return {name: value.cpu().contiguous() for name, value in _moments(model, optimizer)}
 
 # %% ../nbs/10_checkpoints.ipynb #ac6d884b
-def _check_moments(model, tensors, source):
+def check_moments(
+    model: torch.nn.Module,  # the model whose parameters are optimised
+    tensors: dict,  # tensor by '<parameter>.<quantity>'
+    source: Path,  # where they come from, for the message
+):
     "Raise `InputError` unless `tensors` are AdamW's state of parameters of `model`."
     found, wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}, {}
     for name, parameter in model.named_parameters():
@@ -56,7 +60,11 @@ def _check_moments(model, tensors, source):
     check_shapes(wanted, found, source)
 
 # %% ../nbs/10_checkpoints.ipynb #c8240afc
-def _put_moments(model, optimizer, tensors):
+def put_moments(
+    model: torch.nn.Module,  # the model whose parameters are optimised
+    optimizer: torch.optim.Optimizer,  # its optimiser, changed in place
+    tensors: dict,  # tensor by '<parameter>.<quantity>'
+):
     "Put named tensors back into `optimizer`."
     states = {}
     for name, value in tensors.items():
@@ -281,7 +289,7 @@ def read_checkpoint(
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in weights.items()}, path)
     moments = load_tensors(path / "optimizer.safetensors")
-    _check_moments(model, moments, path)
+    check_moments(model, moments, path)
     return state, Snapshot(model.config, weights, moments)
 
 
@@ -296,7 +304,7 @@ def load_checkpoint(
     """
     state, copy = read_checkpoint(path, model)
     load_weights(model, copy.weights, path)
-    _put_moments(model, optimizer, copy.moments)
+    put_moments(model, optimizer, copy.moments)
     return state
 
 # %% ../nbs/10_checkpoints.ipynb #7d153bd3
@@ -393,7 +401,7 @@ def share_checkpoint(
         if like.shape != shape:  # the number of steps
             like = torch.empty(shape, device=like.device)
         moments[name] = _shared(copy.moments.get(name), like)
-    _put_moments(model, optimizer, moments)
+    put_moments(model, optimizer, moments)
     return state
 
 # %% ../nbs/10_checkpoints.ipynb #9df66140

@@ -398,7 +398,9 @@ class ClassifierConfig:
 
 # %% ../nbs/41_classifier.ipynb #48677f20
 # what a folder that is replaced may hold
-CLASSIFIER_FILES = (*MODEL_FILES, "held_out.csv", "epochs.csv", "skipped.csv")
+PROGRESS_FILES = ("checkpoint.json", "checkpoint-a.safetensors", "checkpoint-b.safetensors")
+CLASSIFIER_FILES = (*MODEL_FILES, "held_out.csv", "epochs.csv", "skipped.csv", "finetune.json",
+                    *PROGRESS_FILES)
 
 # %% ../nbs/41_classifier.ipynb #1117097b
 def save_classifier(

@@ -146,14 +146,17 @@ def mwmae_finetune(
     model: str = None,
     out: str = "classifier",  # model folder to write; an earlier classifier there is replaced
     device: str = None,  # where to compute, such as cpu or cuda:1; default: a GPU if there is one
-    **settings: Settings("finetune", "FinetuneConfig", leave_out=("sounds", "model")),
+    # write the best epoch so far of a run that was stopped or killed, and train no more
+    finish: bool = False,
+    **settings: Settings("tune_steps", "FinetuneConfig", leave_out=("sounds", "model")),
 ):
-    "Teach a pre-trained model the labels of some sounds; `mwmae_embed --classify` names others."
-    from mwmae.finetune import finetune, FinetuneConfig
+    """Teach a pre-trained model the labels of some sounds; `mwmae_embed --classify` names others.
+    Ctrl-C stops after the current step, and the same command goes on."""
+    from mwmae.finetune import run_command
     from mwmae.sharing import default_model
     name = default_model() if model is None else model
     given = {key: value for key, value in settings.items() if value is not None}
-    done = finetune(FinetuneConfig(sounds, str(name), **given), Path(out), device)
+    done = run_command({"sounds": sounds, "model": str(name), **given}, out, device, finish)
     print(done if model else f"model: {name}\n{done}")
 
 # %% ../nbs/90_commands.ipynb #783aace4

@@ -6,6 +6,9 @@
 __all__ = ['SAMPLING', 'rarity', 'draw_once', 'draw_balanced']
 
 # %% ../nbs/41a_examples.ipynb #3ece3c01
+import sys
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +19,13 @@ from fastcore.basics import chunked
 from torch import Tensor
 from tqdm import tqdm
 
-from .audio import InputError
+from .audio import InputError, standardise
 from .training import epoch_order
 from .files import shown
 from .sources import Sound
 from .recordings import failure_reason, quiet_decoders
+from .crops import ClipIndex, SpectrogramStore
+from .mix import is_mix, open_mix
 from .embed import EmbeddingModel
 from .embed_files import listed_name, sound_spectrogram
 from .quick import label_problem, labelled_sounds, read_label_table
@@ -51,7 +56,8 @@ def _add_up(rows):
     found = {}
     for sound, text in rows:
         parts = [part.strip() for part in text.split(SEPARATOR)]
-        found.setdefault(sound.name, (sound, set()))[1].update(filter(None, parts))
+        parts = map(sys.intern, filter(None, parts))  # one copy of each label, not millions
+        found.setdefault(sound.name, (sound, set()))[1].update(parts)
     labelled = []
     for sound, labels in found.values():
         problem = sound.problem or next(filter(None, map(label_problem, sorted(labels))), "")
@@ -114,14 +120,26 @@ def _members(labels):
             members.setdefault(label, []).append(number)
     return {label: np.array(sounds) for label, sounds in members.items()}
 
+# %% ../nbs/41a_examples.ipynb #f33ea53c
+def labels_checksum(
+    sounds: list[SoundLabels],  # all sounds
+) -> int:  # CRC-32
+    "A number that is another one for other names or labels."
+    checksum = 0
+    for sound, labels in sounds:
+        text = "\0".join([sound.name, sound.problem, *labels, ""])
+        checksum = zlib.crc32(text.encode("utf-8", "surrogateescape"), checksum)
+    return checksum
+
 # %% ../nbs/41a_examples.ipynb #b59544de
 @dataclass
 class Examples:
     "Labelled sounds, ready to learn from."
     names: list[str]  # of the sounds
     labels: list[tuple]  # those of each sound
-    scenes: Tensor  # (sounds, size) their embeddings
-    spectrograms: list[Tensor]  # (frames, mels) float16, standardised; empty if they are not needed
+    scenes: Tensor | None  # (sounds, size) their embeddings; None: not computed
+    # (frames, mels) of each, standardised; empty if they are not needed
+    spectrograms: Sequence
 
     def part(
         self,
@@ -129,8 +147,10 @@ class Examples:
     ) -> "Examples":  # those alone
         "Some of the sounds."
         pick = lambda values: [value for value, wanted in zip(values, chosen) if wanted]
-        scenes = self.scenes[torch.from_numpy(chosen)]
-        return Examples(pick(self.names), pick(self.labels), scenes, pick(self.spectrograms))
+        scenes = None if self.scenes is None else self.scenes[torch.from_numpy(chosen)]
+        some = self.spectrograms
+        some = some.part(chosen) if hasattr(some, "part") else pick(some)  # of a store
+        return Examples(pick(self.names), pick(self.labels), scenes, some)
 
     def all_labels(self) -> list[str]:  # a label for each time that a sound has it
         "The labels of all sounds, one after the other."
@@ -139,11 +159,13 @@ class Examples:
     def targets(
         self,
         labels: list[str],  # labels of the classifier
+        numbers: Sequence | None = None,  # of the sounds wanted; None: all
     ) -> Tensor:  # (sounds, labels) 1 where a label holds, else 0
         "Labels as a table of zeros and ones."
         column = {label: number for number, label in enumerate(labels)}
-        targets = torch.zeros(len(self.names), len(labels))
-        for row, some in enumerate(self.labels):
+        wanted = self.labels if numbers is None else [self.labels[n] for n in numbers]
+        targets = torch.zeros(len(wanted), len(labels))
+        for row, some in enumerate(wanted):
             targets[row, [column[label] for label in some]] = 1
         return targets
 
@@ -186,6 +208,126 @@ def read_examples(
     if scenes:
         examples.scenes = torch.stack(scenes)
     return examples, skipped
+
+# %% ../nbs/41a_examples.ipynb #7e27ffbd
+class StoredSpectrogram:
+    "The standardised spectrogram of a recording; a slice of it reads those frames."
+
+    def __init__(
+        self,
+        store: ClipIndex,  # where it is
+        clips: np.ndarray,  # numbers of its clips
+    ):
+        self.store, self.clips = store, clips
+
+    def __len__(self):
+        return int(self.store.frames[self.clips].sum()) - len(self.clips) + 1
+
+    def __getitem__(self, frames):
+        start, stop, _ = frames.indices(len(self))
+        if len(self.clips) == 1:
+            return self.store.crop(int(self.clips[0]), start, stop - start)
+        return self._whole()[start:stop]
+
+    def _whole(self):
+        "The clips as they were before each was standardised, one after the other, as one."
+        parts, last = [], self.clips[-1]
+        for clip in self.clips.tolist():
+            row = self.store.clips[clip]
+            mean, deviation = float(row["mean"]), float(row["deviation"]) + 1e-8
+            part = self.store.clip(clip) * deviation + mean
+            parts.append(part if clip == last else part[:-1])  # the next begins where it ends
+        return standardise(torch.cat(parts), unbiased=True)
+
+# %% ../nbs/41a_examples.ipynb #8f2a6d48
+class StoredSounds(Sequence):
+    "The spectrograms of some recordings of a store."
+
+    def __init__(
+        self,
+        store: ClipIndex,  # where they are
+        bounds: np.ndarray,  # (sounds, 2) for each its first clip, and the one behind its last
+    ):
+        self.store, self.bounds = store, bounds
+
+    def __len__(self):
+        return len(self.bounds)
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return StoredSounds(self.store, self.bounds[number])
+        return StoredSpectrogram(self.store, np.arange(*self.bounds[number]))
+
+    def part(
+        self,
+        chosen: np.ndarray,  # (sounds,) which ones, true or false
+    ) -> "StoredSounds":  # those alone
+        "Some of the recordings."
+        return StoredSounds(self.store, self.bounds[chosen])
+
+# %% ../nbs/41a_examples.ipynb #acac8a89
+def stored_examples(
+    sounds: list[SoundLabels],  # what to read
+    store: str | Path,  # a store that holds them by their names, or a table of stores
+) -> tuple[Examples, list]:  # the examples without embeddings, (name, reason) of each left out
+    "Find labelled sounds in a store. Raises `InputError` if it is none."
+    corpus = open_mix(store) if is_mix(store) else SpectrogramStore(store)
+    number = {name: row for row, name in enumerate(corpus.source_names())}
+    source = corpus.clips["source"]  # rising, since a recording is written as a whole
+    ends = np.searchsorted(source, np.arange(len(number) + 1))
+    examples, skipped, bounds = Examples([], [], None, []), [], []
+    for sound, labels in sounds:
+        row = number.get(sound.name)
+        problem = sound.problem
+        if row is None:
+            problem = problem or f"is not in the store {store}"
+        elif ends[row] == ends[row + 1]:
+            problem = problem or "could not be used; skipped.csv of its store says why"
+        if problem:
+            skipped.append((listed_name(sound.name), listed_name(problem)))
+            continue
+        examples.names.append(listed_name(sound.name))
+        examples.labels.append(labels)
+        bounds.append((ends[row], ends[row + 1]))
+    examples.spectrograms = StoredSounds(corpus, np.array(bounds, np.int64).reshape(-1, 2))
+    return examples, skipped
+
+# %% ../nbs/41a_examples.ipynb #611f2f7b
+def choose_some(
+    labels: list[tuple],  # labels of each sound
+    most: int,  # sounds wanted, if there are so many; more if there are more labels
+    seed: int = 0,  # another seed makes another choice
+) -> np.ndarray:  # numbers of the chosen sounds, in their order
+    "Choose sounds at random, of each label at least one."
+    order = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
+    first = {}  # of each label, the first sound in this order
+    for number in order.tolist():
+        for label in labels[number]:
+            first.setdefault(label, number)
+    chosen = dict.fromkeys(first.values())
+    for number in order.tolist():
+        if len(chosen) >= most:
+            break
+        chosen[number] = None
+    return np.sort(np.fromiter(chosen, np.int64))
+
+# %% ../nbs/41a_examples.ipynb #bbdbc3a6
+@torch.no_grad()
+def embed_examples(
+    examples: Examples,  # with spectrograms
+    embedder: EmbeddingModel,  # what embeds them
+    numbers: np.ndarray,  # which ones
+) -> Tensor:  # (n, size)
+    "Embed some sounds. Raises `InputError` for one whose embedding is not finite."
+    scenes, device = [], next(embedder.parameters()).device
+    for some in chunked(tqdm(numbers, "embedding", unit="sound", disable=None), 32):
+        read = [examples.spectrograms[number][:].to(device).float() for number in some]
+        for number, scene in zip(some, embedder.scenes(read)):
+            if not torch.isfinite(scene).all():
+                raise InputError(f"{examples.names[number]}: its embedding holds NaN or infinity; "
+                                 "the numbers overflow on the way through the encoder")
+            scenes.append(scene.cpu())
+    return torch.stack(scenes)
 
 # %% ../nbs/41a_examples.ipynb #db3f300e
 def rarity(

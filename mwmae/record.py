@@ -278,10 +278,11 @@ def describe_run(
 ) -> str:  # some lines
     "What is about to happen: data, model, machine, steps and learning rate."
     config, corpus, device = run.config, run.corpus, run.accelerator.device.type
+    mix = f" ({corpus.about})" if hasattr(corpus, "about") else ""
     millions = sum(p.numel() for p in run.module.parameters()) / 1e6
     peak = config.base_lr * config.batch / 256
     return (
-        f"{len(corpus):,} clips ({corpus.hours:.2f} h) of {config.data}, "
+        f"{len(corpus):,} clips ({corpus.hours:.2f} h) of {config.data}{mix}, "
         f"{len(run.held_out)} of them held out\n"
         f"{config.model}: {millions:.1f} M parameters, "
         f"{config.precision} on {run.accelerator.num_processes} x {device}\n"

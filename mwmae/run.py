@@ -38,6 +38,7 @@ from .sharing import find_model
 from mwmae.crops import (
     ClipIndex, CropDataset, load_batches, Shares, split_held_out, to_device,
 )
+from .mix import make_crops
 from .quick import QuickProbe
 from mwmae.processes import (
     check_alike, ignore_signals, main_before_others, main_first, processes, raise_once,
@@ -142,7 +143,7 @@ def open_clips(self: Run):
     train, held_out = split_held_out(self.corpus)
     train = training_share(train, config.share)
     sizes = shape.frames, shape.patches
-    self.examples = CropDataset(self.corpus, train, *sizes, config.seed)
+    self.examples = make_crops(self.corpus, train, *sizes, config.seed)
     self.held_out = CropDataset(self.corpus, held_out, *sizes, _HELD_OUT_SEED)
     self.per_epoch = steps_per_epoch(config, len(train))
     self.steps = config.epochs * self.per_epoch

@@ -38,6 +38,7 @@ from .sources import named_source
 from .workers import analyse_all
 from .store import prepare, prepare_samples
 from .crops import ClipIndex, SoundFiles, SpectrogramStore
+from .mix import is_mix, open_mix
 from .processes import main_before_others, main_first, processes
 
 # %% ../nbs/21_settings.ipynb #2ac014a2
@@ -48,8 +49,9 @@ _MODEL_SETTINGS = ("frames", "mask_ratio", "norm_pix_loss", "decoder_depth", "wi
 @dataclass
 class PretrainConfig:
     "What a pre-training run does; the defaults are the paper's."
-    # sounds to learn from: folder, manifest, archive, spectrogram store, or name:rest of a source
-    # that --code adds; builtin: 2,000 clips made by code
+    # sounds to learn from: folder, manifest, archive, spectrogram store, .csv table of stores
+    # with the columns store and weight, or name:rest of a source that --code adds; builtin: 2,000
+    # clips made by code
     data: str = "builtin"
     # read each crop from its sound file: no spectrograms on disk, but more work per crop
     from_files: bool = False
@@ -283,6 +285,8 @@ def open_data(
     "Open the corpus of a run and prepare it if needed. Raises `InputError` if it has no sounds."
     if (Path(data) / "store.json").is_file():
         return main_before_others(lambda: SpectrogramStore(data, clips))
+    if is_mix(data):
+        return main_before_others(lambda: open_mix(data, from_files))
     if data == "builtin":
         folder = stores / f"builtin-{_BUILTIN_CLIPS}"
         main_first(lambda: _make_builtin(folder))

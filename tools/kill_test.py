@@ -93,7 +93,7 @@ def cases(
         "embed-classify": [
             [*tuned, "--out", "classifier"],
             ["mwmae_embed", "sounds", "--model", "classifier", "--classify", "--out", "OUT/classes"]],
-        "finetune": [[*tuned, "--layers", "1", "--out", "OUT/classifier"]],
+        "finetune": [[*tuned, "--layers", "1", "--save_minutes", "0", "--out", "OUT/classifier"]],
         "hear": [[*hear, "--out", "OUT/hear"]],
         "report": [[*hear, "--out", "hear"], ["mwmae_report", "hear", "--out", "OUT/report"]],
         "convert": [["mwmae_convert", "published", "OUT/converted", "--encoder_heads", "3"]],
