@@ -22,7 +22,8 @@ from .files import shown
 from .sources import Sound
 from .recordings import failure_reason, quiet_decoders
 from .embed import EmbeddingModel
-from .embed_files import listed_name, sound_spectrogram
+from .reading import sound_spectrogram
+from .embed_files import listed_name
 from .quick import label_problem, labelled_sounds, read_label_table
 from .classifier import SEPARATOR
 
