@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['write_array', 'array_shape', 'ArrayWriter']
 
-# %% ../nbs/17c_arrays.ipynb #ae2e88ae
+# %% ../nbs/17c_arrays.ipynb #759d1c60
 import math
 import os
 import zlib
@@ -20,7 +20,7 @@ from torch import Tensor
 from .audio import InputError
 from .files import errors_named, flush_all, temporary_path
 
-# %% ../nbs/17c_arrays.ipynb #1920a978
+# %% ../nbs/17c_arrays.ipynb #dad5fc1e
 def write_array(
     file,  # an open binary file
     blocks: Iterable[Tensor],  # the array, some rows at a time
@@ -41,7 +41,7 @@ def write_array(
     if checked:
         file.write(checksum.to_bytes(4, "little"))
 
-# %% ../nbs/17c_arrays.ipynb #6d033042
+# %% ../nbs/17c_arrays.ipynb #842e3080
 def _confirmed(file, length):
     "Whether the last four bytes are the checksum of the `length` bytes before."
     checksum = 0
@@ -75,7 +75,7 @@ def array_shape(
         raise InputError(f"{path}: is there and holds {dtype}, expected float32; move it away")
     return shape if whole else None
 
-# %% ../nbs/17c_arrays.ipynb #9845d0e9
+# %% ../nbs/17c_arrays.ipynb #3ee59e6d
 class ArrayWriter:
     "Writes arrays; leave the block, or call `commit`, to be sure that they are there."
 
@@ -86,7 +86,12 @@ class ArrayWriter:
         seconds: float = 1.0,  # how long files may wait for their names
     ):
         self.refused, self.checked, self.seconds = refused, checked, seconds
-        self.waiting, self.since = {}, monotonic()  # temporary name -> (path, owner)
+        self._begin()
+
+    def _begin(self):
+        "Nothing waits."
+        self.waiting = {}  # temporary name -> (path, owner)
+        self.paths, self.since = set(), monotonic()
 
     def __enter__(self):
         return self
@@ -109,7 +114,7 @@ class ArrayWriter:
         try:
             for path, blocks, shape in arrays:
                 temporary = temporary_path(path)
-                if temporary in self.waiting:
+                if temporary in self.waiting or not self.paths.isdisjoint(path.parents):
                     self.commit()
                 with errors_named(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +126,7 @@ class ArrayWriter:
                 temporary.unlink(missing_ok=True)
             raise
         self.waiting.update(written)
+        self.paths.update(path for path, _ in written.values())
         if self.checked or monotonic() - self.since > self.seconds:
             self.commit()
 
@@ -143,4 +149,4 @@ class ArrayWriter:
             flush_all(list(folders))
         for temporary in self.waiting:
             temporary.unlink(missing_ok=True)
-        self.waiting, self.since = {}, monotonic()
+        self._begin()
