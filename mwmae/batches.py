@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run_ahead', 'encoder_streams', 'encode_beside']
 
-# %% ../nbs/17a_batches.ipynb #bf57a5c5
+# %% ../nbs/17a_batches.ipynb #1784d0be
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .embed import EmbeddingModel
 
-# %% ../nbs/17a_batches.ipynb #4af381ec
+# %% ../nbs/17a_batches.ipynb #3ea9ed62
 def run_ahead(
     items: Iterable,  # what to run in a thread
     most: int,  # items that may wait
@@ -60,7 +60,7 @@ def run_ahead(
         stop.set()
         thread.join()
 
-# %% ../nbs/17a_batches.ipynb #05effbe9
+# %% ../nbs/17a_batches.ipynb #63a2ab71
 _MOST_STREAMS = 8  # each needs memory for a batch of its own
 
 
@@ -74,7 +74,7 @@ def encoder_streams(
     streams = min(threads, _MOST_STREAMS)
     return streams, threads // streams
 
-# %% ../nbs/17a_batches.ipynb #75104318
+# %% ../nbs/17a_batches.ipynb #282b6c04
 def twin(
     model: EmbeddingModel,  # any
 ) -> EmbeddingModel:  # another, with the same tensors
@@ -82,7 +82,7 @@ def twin(
     tensors = chain(model.parameters(), model.buffers())
     return deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
-# %% ../nbs/17a_batches.ipynb #75e01ee9
+# %% ../nbs/17a_batches.ipynb #28d4cbf3
 def encode_beside(
     model: EmbeddingModel,  # what encodes
     batches: Iterable[Tensor],  # (u, unit frames, mels) each
@@ -116,7 +116,7 @@ def encode_beside(
             for waiting in pending:
                 waiting.cancel()
 
-# %% ../nbs/17a_batches.ipynb #8e251ac4
+# %% ../nbs/17a_batches.ipynb #ace6b760
 @contextmanager
 def torch_threads(
     threads: int,  # for what is computed within the block
