@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['StoreClip', 'is_store', 'store_clips', 'Piece', 'ReadPiece', 'check_workers', 'Reading', 'read_spectrograms']
 
-# %% ../nbs/17b_reading.ipynb #c12ad4e2
+# %% ../nbs/17b_reading.ipynb #4c371a02
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -30,7 +30,7 @@ from .crops import SpectrogramStore
 from .embed import embedding_input, log_mel_in_pieces, log_mel_part, PIECE
 from .batches import torch_threads
 
-# %% ../nbs/17b_reading.ipynb #6b246572
+# %% ../nbs/17b_reading.ipynb #02ffeac5
 _MINUTE = PIECE * HOP / SAMPLE_RATE  # seconds
 
 
@@ -49,7 +49,7 @@ def sound_spectrogram(
         samples = sound_samples(file)
         return standardise(log_mel_in_pieces(read, samples, log_mel), unbiased=True), samples
 
-# %% ../nbs/17b_reading.ipynb #5860f314
+# %% ../nbs/17b_reading.ipynb #b5e62aec
 @dataclass(frozen=True)
 class StoreClip(Sound):
     "A clip whose spectrogram lies in a store; `path` is the folder of the store."
@@ -88,7 +88,7 @@ class StoreClip(Sound):
                              f"the store {self.path} is damaged")
         return standardise(spectrogram, unbiased=True)
 
-# %% ../nbs/17b_reading.ipynb #5b76ea84
+# %% ../nbs/17b_reading.ipynb #4cadf36a
 def is_store(
     source: str | Path,  # anything
 ) -> bool:
@@ -106,7 +106,7 @@ def store_clips(
         name, mels = store.name(number), store.state.mels
         yield StoreClip(name, str(folder), part, offset, frames, samples, mels)
 
-# %% ../nbs/17b_reading.ipynb #3b69c217
+# %% ../nbs/17b_reading.ipynb #37f510b1
 class Piece(NamedTuple):
     "A sound, or a minute of a long one."
     sound: Sound
@@ -127,7 +127,7 @@ class ReadPiece(NamedTuple):
     samples: int = 0  # length of the sound
     reason: str = ""  # why it cannot be read
 
-# %% ../nbs/17b_reading.ipynb #cd938a92
+# %% ../nbs/17b_reading.ipynb #d291b339
 _LONG_FILE = 1 << 20  # bytes; smaller ones are read whole, some minutes at most
 
 
@@ -143,7 +143,7 @@ def _pieces(sound, number=0):
     for first in range(0, samples // HOP + 1, PIECE):
         yield Piece(sound, number, samples, first)
 
-# %% ../nbs/17b_reading.ipynb #9528b77c
+# %% ../nbs/17b_reading.ipynb #d08c566d
 @cache
 def _log_mel(mels):
     "A spectrogram of so many bands, made once in each process."
@@ -177,7 +177,7 @@ def _crashed(piece):
     "The result for a piece that crashed the process that read it."
     return ReadPiece(None, 0, "reading it brought down the process that read it")
 
-# %% ../nbs/17b_reading.ipynb #f45bad44
+# %% ../nbs/17b_reading.ipynb #41b15bce
 def _groups(sounds, failed):
     "Work for the processes: up to eight sounds, or a minute. What has `failed` isn't read on."
     group, size = [], 0
@@ -201,7 +201,7 @@ def _bytes(sound):
     except OSError:
         return 0  # reading it will meet the same fault and report it
 
-# %% ../nbs/17b_reading.ipynb #f339441e
+# %% ../nbs/17b_reading.ipynb #6805ff59
 _MOST_WORKERS = 1024
 
 
@@ -233,7 +233,7 @@ def _results(sounds, mels, workers, failed):
     for read in results:
         yield from zip(given.pop(0), read)
 
-# %% ../nbs/17b_reading.ipynb #49953eb8
+# %% ../nbs/17b_reading.ipynb #adb315a9
 class Reading(NamedTuple):
     "A sound that has been read, or the reason why it cannot be."
     sound: Sound
