@@ -5,22 +5,22 @@
 # %% auto #0
 __all__ = ['run_ahead', 'encoder_streams', 'encode_beside']
 
-# %% ../nbs/17a_batches.ipynb #1784d0be
+# %% ../nbs/17a_batches.ipynb #a106af67
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from copy import deepcopy
 from itertools import chain
-from queue import Empty, Full, Queue, SimpleQueue
+from queue import Full, Queue, SimpleQueue
 
 import torch
 from torch import Tensor
 
 from .embed import EmbeddingModel
 
-# %% ../nbs/17a_batches.ipynb #3ea9ed62
+# %% ../nbs/17a_batches.ipynb #7de939ec
 def run_ahead(
     items: Iterable,  # what to run in a thread
     most: int,  # items that may wait
@@ -60,7 +60,7 @@ def run_ahead(
         stop.set()
         thread.join()
 
-# %% ../nbs/17a_batches.ipynb #63a2ab71
+# %% ../nbs/17a_batches.ipynb #5842bffa
 _MOST_STREAMS = 8  # each needs memory for a batch of its own
 
 
@@ -74,7 +74,7 @@ def encoder_streams(
     streams = min(threads, _MOST_STREAMS)
     return streams, threads // streams
 
-# %% ../nbs/17a_batches.ipynb #282b6c04
+# %% ../nbs/17a_batches.ipynb #b3016adc
 def twin(
     model: EmbeddingModel,  # any
 ) -> EmbeddingModel:  # another, with the same tensors
@@ -82,7 +82,7 @@ def twin(
     tensors = chain(model.parameters(), model.buffers())
     return deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
-# %% ../nbs/17a_batches.ipynb #28d4cbf3
+# %% ../nbs/17a_batches.ipynb #156b4441
 def encode_beside(
     model: EmbeddingModel,  # what encodes
     batches: Iterable[Tensor],  # (u, unit frames, mels) each
@@ -116,7 +116,7 @@ def encode_beside(
             for waiting in pending:
                 waiting.cancel()
 
-# %% ../nbs/17a_batches.ipynb #ace6b760
+# %% ../nbs/17a_batches.ipynb #e41ef88c
 @contextmanager
 def torch_threads(
     threads: int,  # for what is computed within the block

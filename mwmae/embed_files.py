@@ -53,8 +53,9 @@ def _embed_ahead(sounds, model, workers, report):
     encode_all = partial(encode_beside, model, streams=streams, threads=threads)
     mels = model.encoder.config.mels
     with torch_threads(1), closing(read_spectrograms(sounds, mels, workers)) as readings:
-        for number, block in model.steps(spectrograms(), encode_all):
-            yield read[number], block
+        with closing(model.steps(spectrograms(), encode_all)) as steps:
+            for number, block in steps:
+                yield read[number], block
 
 # %% ../nbs/18_embed_files.ipynb #6aea27c1
 def _arrays_of(path, blocks, frames, samples, model, timestamps):

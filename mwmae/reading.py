@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['StoreClip', 'is_store', 'store_clips', 'Piece', 'ReadPiece', 'check_workers', 'Reading', 'read_spectrograms']
 
-# %% ../nbs/17b_reading.ipynb #4c371a02
+# %% ../nbs/17b_reading.ipynb #e643ae13
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, islice
@@ -30,7 +29,7 @@ from .crops import SpectrogramStore
 from .embed import embedding_input, log_mel_in_pieces, log_mel_part, PIECE
 from .batches import torch_threads
 
-# %% ../nbs/17b_reading.ipynb #02ffeac5
+# %% ../nbs/17b_reading.ipynb #3cbffe2b
 _MINUTE = PIECE * HOP / SAMPLE_RATE  # seconds
 
 
@@ -49,7 +48,7 @@ def sound_spectrogram(
         samples = sound_samples(file)
         return standardise(log_mel_in_pieces(read, samples, log_mel), unbiased=True), samples
 
-# %% ../nbs/17b_reading.ipynb #b5e62aec
+# %% ../nbs/17b_reading.ipynb #4fac08a0
 @dataclass(frozen=True)
 class StoreClip(Sound):
     "A clip whose spectrogram lies in a store; `path` is the folder of the store."
@@ -88,7 +87,7 @@ class StoreClip(Sound):
                              f"the store {self.path} is damaged")
         return standardise(spectrogram, unbiased=True)
 
-# %% ../nbs/17b_reading.ipynb #4cadf36a
+# %% ../nbs/17b_reading.ipynb #95204a8d
 def is_store(
     source: str | Path,  # anything
 ) -> bool:
@@ -106,7 +105,7 @@ def store_clips(
         name, mels = store.name(number), store.state.mels
         yield StoreClip(name, str(folder), part, offset, frames, samples, mels)
 
-# %% ../nbs/17b_reading.ipynb #37f510b1
+# %% ../nbs/17b_reading.ipynb #156fc6f7
 class Piece(NamedTuple):
     "A sound, or a minute of a long one."
     sound: Sound
@@ -127,7 +126,7 @@ class ReadPiece(NamedTuple):
     samples: int = 0  # length of the sound
     reason: str = ""  # why it cannot be read
 
-# %% ../nbs/17b_reading.ipynb #d291b339
+# %% ../nbs/17b_reading.ipynb #d2077fe3
 _LONG_FILE = 1 << 20  # bytes; smaller ones are read whole, some minutes at most
 
 
@@ -143,7 +142,7 @@ def _pieces(sound, number=0):
     for first in range(0, samples // HOP + 1, PIECE):
         yield Piece(sound, number, samples, first)
 
-# %% ../nbs/17b_reading.ipynb #d08c566d
+# %% ../nbs/17b_reading.ipynb #c8421343
 @cache
 def _log_mel(mels):
     "A spectrogram of so many bands, made once in each process."
@@ -177,7 +176,7 @@ def _crashed(piece):
     "The result for a piece that crashed the process that read it."
     return ReadPiece(None, 0, "reading it brought down the process that read it")
 
-# %% ../nbs/17b_reading.ipynb #41b15bce
+# %% ../nbs/17b_reading.ipynb #889b01dc
 def _groups(sounds, failed):
     "Work for the processes: up to eight sounds, or a minute. What has `failed` isn't read on."
     group, size = [], 0
@@ -201,7 +200,7 @@ def _bytes(sound):
     except OSError:
         return 0  # reading it will meet the same fault and report it
 
-# %% ../nbs/17b_reading.ipynb #6805ff59
+# %% ../nbs/17b_reading.ipynb #ae0037f7
 _MOST_WORKERS = 1024
 
 
@@ -233,7 +232,7 @@ def _results(sounds, mels, workers, failed):
     for read in results:
         yield from zip(given.pop(0), read)
 
-# %% ../nbs/17b_reading.ipynb #adb315a9
+# %% ../nbs/17b_reading.ipynb #ba61247b
 class Reading(NamedTuple):
     "A sound that has been read, or the reason why it cannot be."
     sound: Sound
