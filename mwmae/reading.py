@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['StoreClip', 'is_store', 'store_clips', 'Piece', 'ReadPiece', 'check_workers', 'Reading', 'read_spectrograms']
 
-# %% ../nbs/17b_reading.ipynb #e643ae13
+# %% ../nbs/17b_reading.ipynb #997aff3f
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from .crops import SpectrogramStore
 from .embed import embedding_input, log_mel_in_pieces, log_mel_part, PIECE
 from .batches import torch_threads
 
-# %% ../nbs/17b_reading.ipynb #3cbffe2b
+# %% ../nbs/17b_reading.ipynb #2fe95690
 _MINUTE = PIECE * HOP / SAMPLE_RATE  # seconds
 
 
@@ -48,7 +48,7 @@ def sound_spectrogram(
         samples = sound_samples(file)
         return standardise(log_mel_in_pieces(read, samples, log_mel), unbiased=True), samples
 
-# %% ../nbs/17b_reading.ipynb #4fac08a0
+# %% ../nbs/17b_reading.ipynb #814b4a58
 @dataclass(frozen=True)
 class StoreClip(Sound):
     "A clip whose spectrogram lies in a store; `path` is the folder of the store."
@@ -87,7 +87,7 @@ class StoreClip(Sound):
                              f"the store {self.path} is damaged")
         return standardise(spectrogram, unbiased=True)
 
-# %% ../nbs/17b_reading.ipynb #95204a8d
+# %% ../nbs/17b_reading.ipynb #d2aa41d3
 def is_store(
     source: str | Path,  # anything
 ) -> bool:
@@ -105,7 +105,7 @@ def store_clips(
         name, mels = store.name(number), store.state.mels
         yield StoreClip(name, str(folder), part, offset, frames, samples, mels)
 
-# %% ../nbs/17b_reading.ipynb #156fc6f7
+# %% ../nbs/17b_reading.ipynb #e85c2415
 class Piece(NamedTuple):
     "A sound, or a minute of a long one."
     sound: Sound
@@ -126,7 +126,7 @@ class ReadPiece(NamedTuple):
     samples: int = 0  # length of the sound
     reason: str = ""  # why it cannot be read
 
-# %% ../nbs/17b_reading.ipynb #d2077fe3
+# %% ../nbs/17b_reading.ipynb #b81c75a8
 _LONG_FILE = 1 << 20  # bytes; smaller ones are read whole, some minutes at most
 
 
@@ -142,7 +142,7 @@ def _pieces(sound, number=0):
     for first in range(0, samples // HOP + 1, PIECE):
         yield Piece(sound, number, samples, first)
 
-# %% ../nbs/17b_reading.ipynb #c8421343
+# %% ../nbs/17b_reading.ipynb #1ac26d0a
 @cache
 def _log_mel(mels):
     "A spectrogram of so many bands, made once in each process."
@@ -176,7 +176,7 @@ def _crashed(piece):
     "The result for a piece that crashed the process that read it."
     return ReadPiece(None, 0, "reading it brought down the process that read it")
 
-# %% ../nbs/17b_reading.ipynb #889b01dc
+# %% ../nbs/17b_reading.ipynb #fc5727b6
 def _groups(sounds, failed):
     "Work for the processes: up to eight sounds, or a minute. What has `failed` isn't read on."
     group, size = [], 0
@@ -200,7 +200,7 @@ def _bytes(sound):
     except OSError:
         return 0  # reading it will meet the same fault and report it
 
-# %% ../nbs/17b_reading.ipynb #ae0037f7
+# %% ../nbs/17b_reading.ipynb #6d0c5d3c
 _MOST_WORKERS = 1024
 
 
@@ -232,7 +232,7 @@ def _results(sounds, mels, workers, failed):
     for read in results:
         yield from zip(given.pop(0), read)
 
-# %% ../nbs/17b_reading.ipynb #ba61247b
+# %% ../nbs/17b_reading.ipynb #dde68978
 class Reading(NamedTuple):
     "A sound that has been read, or the reason why it cannot be."
     sound: Sound
@@ -262,5 +262,5 @@ def read_spectrograms(
                 whole = torch.empty(1 + piece.samples // HOP, mels)
             whole[piece.first : piece.last] = torch.from_numpy(read.spectrogram)
             if piece.last == len(whole):
-                done, whole = whole, None
-                yield Reading(sound, standardise(done, unbiased=True), piece.samples)
+                spectrogram, whole = standardise(whole, unbiased=True), None
+                yield Reading(sound, spectrogram, piece.samples)
