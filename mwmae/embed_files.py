@@ -30,7 +30,7 @@ from .store import write_skipped
 from .embed import EmbeddingModel, pool_steps, step_count, step_times
 from .batches import encode_beside, encoder_streams, run_ahead, torch_threads
 from .reading import check_workers, is_store, read_spectrograms, store_clips
-from .arrays import array_shape, ArrayWriter
+from .embedding_arrays import array_shape, ArrayWriter
 
 # %% ../nbs/18_embed_files.ipynb #eda8c44e
 _WAITING = 32  # blocks of steps, a unit each, that may wait to be written
