@@ -87,7 +87,9 @@ def _open_embedder(folder, classify, whole, layers, pool, overlap, **options):
 # %% ../nbs/90_commands.ipynb #a453e62c
 @command
 def mwmae_embed(
-    sounds: Param("sound files, folders, manifests (.csv, .parquet) or tar archives", nargs="+"),
+    sounds: Param(
+        "sound files, folders, manifests (.csv, .parquet), tar archives or stores of mwmae_prepare",
+        nargs="+"),
     # folder to fill: one .npy for each sound, and skipped.csv; default: embeddings, with
     # --classify classes
     out: str = None,
@@ -112,6 +114,8 @@ def mwmae_embed(
     overlap: float = None,
     precision: str = "fp32",  # fp32, or bf16 for the encoder
     batch: int = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
+    # processes that read the sounds; 0 reads them in this process; default: one for each core
+    workers: int = None,
     device: str = None,  # where to compute, such as cpu or cuda:1; default: a GPU if there is one
 ):
     "Embed sounds with a pre-trained encoder, or name them. Finished files are skipped."
@@ -132,7 +136,7 @@ def mwmae_embed(
     out = Path(out or ("classes" if classify else "embeddings"))
     if part is not None:
         found, out = take_part(found, out, part)
-    done = embed_into(out, found, embedder, run, classifier)
+    done = embed_into(out, found, embedder, run, classifier, workers)
     print(done if model else f"model: {name}\n{done}")
 
 # %% ../nbs/90_commands.ipynb #44437847

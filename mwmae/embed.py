@@ -9,8 +9,10 @@ __all__ = ['POOLS', 'EmbedWay', 'EmbedConfig', 'EmbeddingModel', 'load_model', '
 # %% ../nbs/17_embed.ipynb #4c4c821e
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import groupby
 from math import ceil
 from operator import itemgetter
@@ -94,6 +96,20 @@ def check_audio(
 PIECE = 6_000  # frames, one minute
 
 
+def log_mel_part(
+    read: Callable,  # (first, last) -> (..., samples): that part of the sound
+    samples: int,  # length of the sound
+    log_mel: LogMelSpectrogram,  # what makes the spectrogram
+    begin: int,  # first frame that is wanted
+    end: int,  # frame behind the last
+) -> Tensor:  # (..., end - begin, mels)
+    "Some frames of the spectrogram of a sound."
+    first, last = max(0, begin - 2) * HOP, min(samples, (end + 2) * HOP)
+    part = log_mel(read(first, last))  # (..., frames, mels)
+    before = first // HOP  # frames of the whole sound before this part
+    return part[..., begin - before : end - before, :]
+
+
 def log_mel_in_pieces(
     read: Callable,  # (first, last) -> (..., samples): that part of the sound
     samples: int,  # length of the sound
@@ -103,10 +119,7 @@ def log_mel_in_pieces(
     frames, parts = 1 + samples // HOP, []
     for begin in range(0, frames, PIECE):
         end = min(begin + PIECE, frames)
-        first, last = max(0, begin - 2) * HOP, min(samples, (end + 2) * HOP)
-        part = log_mel(read(first, last))  # (..., frames, mels)
-        before = first // HOP  # frames of the whole sound before this part
-        parts.append(part[..., begin - before : end - before, :])
+        parts.append(log_mel_part(read, samples, log_mel, begin, end))
     return torch.cat(parts, dim=-2)
 
 # %% ../nbs/17_embed.ipynb #70f747aa
@@ -308,16 +321,24 @@ def encode(
 def unit_features(
     self: EmbeddingModel,
     spectrograms: Iterable[Tensor],  # (frames, mels) each, standardised
+    encode_all: Callable | None = None,  # of an iterator of batches, see `encode`; None: in turn
 ) -> Iterator[tuple[int, Tensor]]:  # clip number, and (steps, size) of its next unit
     "Features of all units of all clips, in order."
-    frames = self.encoder.config.frames
+    frames, numbers = self.encoder.config.frames, deque()
     on_cpu = next(self.parameters()).device.type == "cpu"
     size = self.config.batch or (16 if on_cpu else 256)
     units = ((i, unit) for i, clip in enumerate(spectrograms)
              for unit in cut_units(clip, frames, self.hop))
-    for batch in chunked(units, size):
-        clips, batch = zip(*batch)
-        yield from zip(clips, self.encode(torch.stack(batch)))  # (u, steps, size)
+
+    def batches():
+        for batch in chunked(units, size):
+            clips, batch = zip(*batch)
+            numbers.append(clips)
+            yield torch.stack(batch)  # (u, unit frames, mels)
+
+    encode_all = encode_all or partial(map, self.encode)
+    for features in encode_all(batches()):  # (u, steps, size)
+        yield from zip(numbers.popleft(), features)
 
 # %% ../nbs/17_embed.ipynb #e0d17490
 def join_units(
@@ -341,12 +362,20 @@ def join_units(
 @patch
 def steps(
     self: EmbeddingModel,
-    spectrograms: list[Tensor],  # (frames, mels) each, standardised
+    spectrograms: Iterable[Tensor],  # (frames, mels) each, standardised
+    encode_all: Callable | None = None,  # see `unit_features`
 ) -> Iterator[tuple[int, Tensor]]:  # number of the clip, and its next (k, timestamp_embedding_size)
     "Timestamp embeddings of clips of any lengths, a few at a time, without those of the filling."
-    shape = self.encoder.config
-    for clip, group in groupby(self.unit_features(spectrograms), key=itemgetter(0)):
-        left = step_count(len(spectrograms[clip]), shape, self.hop)
+    shape, lengths = self.encoder.config, deque()
+
+    def measured():
+        for spectrogram in spectrograms:
+            lengths.append(len(spectrogram))
+            yield spectrogram
+
+    features = self.unit_features(measured(), encode_all)
+    for clip, group in groupby(features, key=itemgetter(0)):
+        left = step_count(lengths.popleft(), shape, self.hop)
         units = map(itemgetter(1), group)
         for block in join_units(units, self.hop // shape.patch_frames):
             yield clip, block[:left]

@@ -7,12 +7,12 @@ __all__ = ['EmbedRun', 'embed_into']
 
 # %% ../nbs/18_embed_files.ipynb #9adf68b3
 import errno
-import math
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -20,110 +20,92 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from .audio import (InputError, LogMelSpectrogram, read_audio, SAMPLE_RATE, sound_info,
-                         standardise)
+from .audio import InputError
 from .files import (atomic_file, check_file, differing_settings, FolderClaim, load_config,
                          remove_leftovers, save_config, shown)
 from .remote import is_address, plain_address
-from mwmae.sources import (
-    list_sounds, need_pyarrow, open_bytes, part_name, part_numbers, Sound,
-)
-from .recordings import failure_reason, quiet_decoders, sound_samples
+from .sources import list_sounds, need_pyarrow, part_name, part_numbers, Sound
 from .store import write_skipped
-from .embed import (embedding_input, EmbeddingModel, log_mel_in_pieces, PIECE, pool_steps,
-                         step_count, step_times)
+from .embed import EmbeddingModel, pool_steps, step_count, step_times
+from .batches import encode_beside, encoder_streams, run_ahead, torch_threads
+from .reading import check_workers, is_store, read_spectrograms, store_clips
+from .embedding_arrays import array_shape, ArrayWriter
 
-# %% ../nbs/18_embed_files.ipynb #c55d5455
-def sound_spectrogram(
-    sound: Sound,  # where it is
-    log_mel: LogMelSpectrogram,  # what makes the spectrogram
-) -> tuple[Tensor, int]:  # (frames, mels) standardised, and the length in samples at 16 kHz
-    "Read a sound of any length in little memory. Raises `InputError` if it is not a sound."
-    with open_bytes(sound) as file:
-        seconds = sound_info(file).seconds
-        device = next(log_mel.buffers()).device
-        if seconds <= PIECE / 100:
-            audio = read_audio(file)
-            return embedding_input(audio[None].to(device), log_mel)[0], len(audio)
-        read = lambda a, b: read_audio(file, a / SAMPLE_RATE, (b - a) / SAMPLE_RATE).to(device)
-        samples = sound_samples(file)
-        return standardise(log_mel_in_pieces(read, samples, log_mel), unbiased=True), samples
-
-# %% ../nbs/18_embed_files.ipynb #f56aaaed
-def _write_array(file, blocks, shape):
-    "Write float32 blocks to an open file as they come. Raises `InputError` for NaN and infinity."
-    header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    for block in blocks:
-        if not torch.isfinite(block).all():
-            raise InputError("its embedding holds NaN or infinity; "
-                             "the numbers overflow on the way through the encoder")
-        file.write(block.float().cpu().numpy().tobytes())
+# %% ../nbs/18_embed_files.ipynb #eda8c44e
+_WAITING = 32  # blocks of steps, a unit each, that may wait to be written
 
 
-def _save_scene(path, scene):
-    "Write the embedding of a whole sound, whole or not at all."
-    with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        _write_array(file, [scene], tuple(scene.shape))
+@torch.no_grad()
+def _embed_ahead(sounds, model, workers, report):
+    "Each sound with its length in frames and samples, and the next steps; `report` those not read."
+    read = []
+
+    def spectrograms():
+        for reading in readings:
+            if reading.reason:
+                report(reading.sound, reading.reason)
+                continue
+            read.append((reading.sound, len(reading.spectrogram), reading.samples))
+            yield reading.spectrogram
+
+    streams, threads = encoder_streams(model)
+    encode_all = partial(encode_beside, model, streams=streams, threads=threads)
+    mels = model.encoder.config.mels
+    with torch_threads(1), closing(read_spectrograms(sounds, mels, workers)) as readings:
+        with closing(model.steps(spectrograms(), encode_all)) as steps:
+            for number, block in steps:
+                yield read[number], block
 
 # %% ../nbs/18_embed_files.ipynb #6aea27c1
-def _save_steps(path, blocks, times, size):
-    "Write steps of `size` values as they come, and when they begin."
-    with atomic_file(path) as temporary:
-        with open(temporary, "wb") as file:
-            _write_array(file, blocks, (len(times), size))
-        _save_scene(path.with_suffix(".times.npy"), times)
+def _arrays_of(path, blocks, frames, samples, model, timestamps):
+    "The arrays of a sound: (path, blocks, shape) of each file, from blocks of steps."
+    if not timestamps:
+        scene = pool_steps(blocks, model.config.pool)
+        return [(path, [scene], tuple(scene.shape))]
+    count = step_count(frames, model.encoder.config, model.hop)
+    times, shape = step_times(samples, count), (count, model.timestamp_embedding_size)
+    return [(path.with_suffix(".times.npy"), [times], (count,)), (path, blocks, shape)]
 
 # %% ../nbs/18_embed_files.ipynb #9f06fde5
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ,
                 errno.EINVAL}
 
 
-@torch.no_grad()
-def _write_embeddings(model, read, folder, timestamps):
-    "Embed some (sound, spectrogram, samples) into files; returns (name, reason) of failures."
-    skipped, steps = [], model.steps([spectrogram for _, spectrogram, _ in read])
-    for clip, group in groupby(steps, key=itemgetter(0)):
-        sound, spectrogram, samples = read[clip]
-        path, blocks = Path(f"{folder}/{sound.name}.npy"), map(itemgetter(1), group)
-        try:
-            if timestamps:
-                count = step_count(len(spectrogram), model.encoder.config, model.hop)
-                times = step_times(samples, count)
-                _save_steps(path, blocks, times, model.timestamp_embedding_size)
-            else:
-                _save_scene(path, pool_steps(blocks, model.config.pool))
-        except InputError as error:
-            skipped.append((listed_name(sound.name), str(error)))
-        except OSError as error:
-            if error.errno not in _OF_THE_NAME:
-                raise
-            reason = f"cannot be written as {listed_name(str(path))} ({error.strerror.lower()})"
-            skipped.append((listed_name(sound.name), reason))
-    return skipped
+def _name_reason(path, error):
+    "Why a file cannot have its name. Raises the error if it is about something else."
+    if error.errno not in _OF_THE_NAME:
+        raise error
+    return f"cannot be written as {listed_name(str(path))} ({error.strerror.lower()})"
 
-# %% ../nbs/18_embed_files.ipynb #eda8c44e
-def _embed_sounds(sounds, model, folder, timestamps):
+
+@torch.no_grad()
+def _embed_sounds(sounds, model, folder, timestamps, workers=None, checked=False):
     "Embed sounds into files; returns (name, reason) of those that could not be embedded."
-    skipped, read, frames = [], [], 0
-    enough = 4_000  # frames to embed together: twenty units of two seconds
-    for sound in tqdm(sounds, unit="sound", disable=None):
-        try:
-            with quiet_decoders():
-                spectrogram, samples = sound_spectrogram(sound, model.log_mel)
-        except Exception as error:  # whatever a decoder or a table reader finds wrong with it
-            reason = listed_name(failure_reason(error, sound))
-            skipped.append((listed_name(sound.name), reason))
-            continue
-        read.append((sound, spectrogram, samples))
-        frames += len(spectrogram)
-        if frames >= enough:
-            skipped += _write_embeddings(model, read, folder, timestamps)
-            read, frames = [], 0
-    return skipped + _write_embeddings(model, read, folder, timestamps)
+    reasons, place = {}, {sound.name: number for number, sound in enumerate(sounds)}
+    with tqdm(total=len(sounds), unit="sound", disable=None) as bar:
+
+        def report(sound, reason):
+            reasons[sound.name] = listed_name(reason)
+            bar.update()
+
+        def refused(sound, error):
+            reasons[sound.name] = _name_reason(f"{folder}/{sound.name}.npy", error)
+
+        steps = run_ahead(_embed_ahead(sounds, model, workers, report), _WAITING)
+        with closing(steps), ArrayWriter(refused, checked) as writer:
+            for (sound, frames, samples), group in groupby(steps, key=itemgetter(0)):
+                path, blocks = Path(f"{folder}/{sound.name}.npy"), map(itemgetter(1), group)
+                try:
+                    arrays = _arrays_of(path, blocks, frames, samples, model, timestamps)
+                    writer.write(sound, arrays)
+                except InputError as error:
+                    reasons[sound.name] = str(error)
+                except OSError as error:
+                    refused(sound, error)
+                bar.update()
+    return [(listed_name(name), reasons[name]) for name in sorted(reasons, key=place.get)]
 
 # %% ../nbs/18_embed_files.ipynb #78163e8d
 @dataclass
@@ -139,31 +121,13 @@ class EmbedRun:
     classify: bool = False  # labels in place of embeddings
 
 # %% ../nbs/18_embed_files.ipynb #6a94f0d1
-def _array_shape(path):
-    "The shape of a float32 array in a file; None if it is not there, or not whole."
-    if not os.path.isfile(path):
-        return None
-    with open(path, "rb") as file:
-        try:
-            old = np.lib.format.read_magic(file) == (1, 0)
-            headers = np.lib.format
-            read = headers.read_array_header_1_0 if old else headers.read_array_header_2_0
-            shape, _, dtype = read(file)
-        except ValueError:
-            return None
-        whole = file.tell() + math.prod(shape) * dtype.itemsize == os.path.getsize(path)
-    if whole and dtype != np.float32:
-        raise InputError(f"{path}: is there and holds {dtype}, expected float32; move it away")
-    return shape if whole else None
-
-
-def _is_embedded(path, size, timestamps):
+def _is_embedded(path, size, timestamps, checked=False):
     "Whether a sound has been embedded. Raises `InputError` if another array is there."
-    shape = _array_shape(path)
+    shape = array_shape(path, checked)
     if shape is None:
         return False
     if timestamps and len(shape) == 2 and shape[1] == size:
-        return _array_shape(path.removesuffix(".npy") + ".times.npy") == shape[:1]
+        return array_shape(path.removesuffix(".npy") + ".times.npy", checked) == shape[:1]
     if timestamps or shape != (size,):
         raise InputError(f"{path}: is there and holds an array of shape {shape}, "
                          f"expected embeddings of {size} values; move it away")
@@ -306,18 +270,20 @@ def embed_into(
     model: EmbeddingModel,  # the model
     run: EmbedRun,  # what makes the embeddings
     classifier=None,  # what names the sounds, if labels are wanted
+    workers: int | None = None,  # processes that read; 0: this one reads; None: one for each core
 ) -> str:  # what was done
     "Embed what is missing. Raises `InputError` if other settings fill `out`, or it cannot."
+    check_workers(workers)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is there and is no folder; choose another with --out")
     if not sounds:
         raise InputError("there are no sounds to embed, "
                          "expected at least one file that may be a sound")
     with FolderClaim(out):
-        return _embed_into(out, sounds, model, run, classifier)
+        return _embed_into(out, sounds, model, run, classifier, workers)
 
 # %% ../nbs/18_embed_files.ipynb #8af0014e
-def _divide(sounds, parts, done, size, timestamps):
+def _divide(sounds, parts, done, size, timestamps, checked):
     "Sounds that wait in `parts`, those to embed, and (name, reason) of those that cannot be."
     ready, rest, skipped = [], [], []
     for sound in sounds:
@@ -326,7 +292,7 @@ def _divide(sounds, parts, done, size, timestamps):
             if sound.problem:
                 skipped.append((name, listed_name(sound.problem)))
             elif name not in done:
-                there = _is_embedded(f"{parts}/{sound.name}.npy", size, timestamps)
+                there = _is_embedded(f"{parts}/{sound.name}.npy", size, timestamps, checked)
                 (ready if there else rest).append(sound)
         except InputError as error:
             skipped.append((name, listed_name(str(error))))
@@ -367,9 +333,10 @@ def _summary(out, run, sounds, skipped, done, twice, classifier):
     return "\n".join(lines)
 
 # %% ../nbs/18_embed_files.ipynb #b7ca3250
-def _embed_into(out, sounds, model, run, classifier):
+def _embed_into(out, sounds, model, run, classifier, workers):
     "Fill a folder that this process has claimed."
-    settings, parts = out / "embedding.json", out / ".parts" if run.table or run.classify else out
+    settings, checked = out / "embedding.json", run.table or run.classify
+    parts = out / ".parts" if checked else out
     if os.path.lexists(settings):
         if other := differing_settings(load_config(EmbedRun, settings), run):
             raise InputError(f"{out}: was filled with other settings ({other}); "
@@ -377,8 +344,9 @@ def _embed_into(out, sounds, model, run, classifier):
     size = model.timestamp_embedding_size if run.timestamps else model.scene_embedding_size
     before = _rows_before(out, run, size, classifier)
     _prepare_folder(out, parts, sounds, run)
-    ready, rest, skipped = _divide(sounds, parts, set(before.file), size, run.timestamps)
-    failed = _embed_sounds(rest, model, parts, run.timestamps)
+    ready, rest, skipped = _divide(sounds, parts, set(before.file), size, run.timestamps,
+                                   checked)
+    failed = _embed_sounds(rest, model, parts, run.timestamps, workers, checked)
     skipped += failed
     write_skipped(out, skipped)
     lost = {name for name, _ in failed}
@@ -422,7 +390,7 @@ def _path_below(name):
 def _listed(source):
     "The sounds of a source; a source that is not there is a sound that cannot be read."
     try:
-        yield from list_sounds(source)
+        yield from store_clips(source) if is_store(source) else list_sounds(source)
     except InputError as error:
         problem = str(error) if is_address(source) else str(error).removeprefix(f"{source}: ")
         yield Sound(os.path.basename(plain_address(source)), source, problem=problem)
@@ -441,7 +409,7 @@ def _name_problem(name, taken):
 
 # %% ../nbs/18_embed_files.ipynb #974abb56
 def named_sounds(
-    sources: list[str],  # sound files, folders, manifests, archives
+    sources: list[str],  # sound files, folders, manifests, archives, stores
 ) -> list[Sound]:  # with names that are safe paths below an output folder
     "All sounds of several sources; those that are missing, or cannot be written, carry the reason."
     sounds, taken = [], {}

@@ -27,7 +27,8 @@ from .recordings import failure_reason, quiet_decoders
 from .crops import ClipIndex, SpectrogramStore
 from .mix import is_mix, open_mix
 from .embed import EmbeddingModel
-from .embed_files import listed_name, sound_spectrogram
+from .reading import sound_spectrogram
+from .embed_files import listed_name
 from .quick import label_problem, labelled_sounds, read_label_table
 from .classifier import SEPARATOR
 

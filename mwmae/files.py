@@ -43,7 +43,9 @@ def _flush(path):
         os.close(handle)
 
 # %% ../nbs/08_files.ipynb #0607bfb1
-def _flush_all(paths):
+def flush_all(
+    paths: list,  # files and folders
+):
     "Wait until all of `paths` are on the disk."
     if len(paths) > 500:  # one call for the whole disk is then faster
         os.sync()
@@ -55,8 +57,10 @@ def _flush_all(paths):
 _LEFTOVER = re.compile(r"(^|/)\..+\.\d+\.(tmp|old)(/|$)")  # a path with a temporary name in it
 
 
-def _temporary(path):
-    "A name beside `path` that no other process uses."
+def temporary_path(
+    path: Path,  # a file or folder
+) -> Path:  # hidden, beside it
+    "A name beside `path` that no other process uses; two paths rarely share one."
     return path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.tmp")
 
 # %% ../nbs/08_files.ipynb #aa65d158
@@ -80,7 +84,7 @@ def atomic_file(
 ):  # yields the temporary path to write to
     "Write a file that appears under its name only when the block has ended without an error."
     path = Path(path)
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     with errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -131,7 +135,7 @@ def remove_leftovers_of(
 ):
     "Put back or delete what killed processes have left of one file or folder."
     path = Path(path)
-    for left in path.parent.glob(re.sub(r"\d+\.tmp$", "[0-9]*", _temporary(path).name)):
+    for left in path.parent.glob(re.sub(r"\d+\.tmp$", "[0-9]*", temporary_path(path).name)):
         if left.suffix == ".old" and not path.exists():
             os.replace(left, path)
         elif not _is_running(int(left.name.split(".")[2])):
@@ -147,13 +151,13 @@ def atomic_folder(
     path = Path(path)
     remove_leftovers_of(path)
     check_replaceable(path, replaces)
-    temporary, replaced = _temporary(path), _temporary(path).with_suffix(".old")
+    temporary, replaced = temporary_path(path), temporary_path(path).with_suffix(".old")
     with errors_named(path):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            _flush_all([*temporary.rglob("*"), temporary])
+            flush_all([*temporary.rglob("*"), temporary])
             if path.exists():
                 os.replace(path, replaced)
             os.replace(temporary, path)
@@ -168,8 +172,8 @@ def delete_folder(
 ):
     "Delete a folder; a process that is killed meanwhile leaves nothing under its name."
     if not path.is_symlink():  # what a link leads to is not ours
-        os.replace(path, _temporary(path))
-        shutil.rmtree(_temporary(path), ignore_errors=True)
+        os.replace(path, temporary_path(path))
+        shutil.rmtree(temporary_path(path), ignore_errors=True)
 
 # %% ../nbs/08_files.ipynb #7616e2bd
 def shown(
