@@ -20,7 +20,7 @@ from .command_line import command, readable_errors, run_at_command_line, Setting
 @command
 def mwmae_prepare(
     # folder of sounds, manifest (.csv or .parquet with a column path), tar archive, or Parquet
-    # file with audio
+    # file with audio; or the address of one, such as https://…, s3://…, gs://… or hf://datasets/…
     source: str,
     store: str,  # folder of the store to make or to bring up to date
     clip_seconds: float = 10.0,  # long recordings are cut into clips of about this many seconds
@@ -88,7 +88,8 @@ def _open_embedder(folder, classify, whole, layers, pool, overlap, **options):
 @command
 def mwmae_embed(
     sounds: Param(
-        "sound files, folders, manifests (.csv, .parquet), tar archives or stores of mwmae_prepare",
+        "sound files, folders, manifests (.csv, .parquet), tar archives, addresses of these, or "
+        "stores of mwmae_prepare",
         nargs="+"),
     # folder to fill: one .npy for each sound, and skipped.csv; default: embeddings, with
     # --classify classes

@@ -49,8 +49,8 @@ _MODEL_SETTINGS = ("frames", "mask_ratio", "norm_pix_loss", "decoder_depth", "wi
 @dataclass
 class PretrainConfig:
     "What a pre-training run does; the defaults are the paper's."
-    # sounds to learn from: folder, manifest, archive, spectrogram store, .csv table of stores
-    # with the columns store and weight, or name:rest of a source that --code adds; builtin: 2,000
+    # sounds to learn from: folder, manifest, archive, address of one, spectrogram store, .csv table
+    # of stores with the columns store and weight, or name:rest that --code adds; builtin: 2,000
     # clips made by code
     data: str = "builtin"
     # read each crop from its sound file: no spectrograms on disk, but more work per crop
