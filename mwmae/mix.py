@@ -107,6 +107,13 @@ class MixedStores(ClipIndex):
         "A number that is another one for other clips or weights."
         return zlib.crc32(repr(self.weights).encode(), super().checksum)
 
+    def name_hashes(
+        self,
+        seed: int = 0,  # as in a store
+    ) -> np.ndarray:  # (recordings,) of uint64
+        "Those of all stores, so that the names of stores don't decide what is held out."
+        return np.concatenate([store.name_hashes(seed) for store in self.stores])
+
     def _read(self, clip, start, stop):
         "Frames of a clip, from its store."
         store = int(np.searchsorted(self.begins, clip, "right")) - 1
