@@ -29,7 +29,7 @@ def byte_count(
     "Read a number of bytes. Raises `InputError` if it is none."
     known = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?) *([kMGT]?)B?", text.strip(), re.ASCII | re.I)
     if not known:
-        raise InputError(f"MWMAE_CACHE_SIZE is {shown(text)}, expected such as 20GB or 500MB, "
+        raise InputError(f"MWMAE_CACHE_SIZE is {shown(text)}, expected a size such as 20GB or 500MB, "
                          "or 0 for no cache")
     return int(float(known[1]) * 1000 ** " kMGT".lower().index(known[2].lower() or " "))
 
@@ -45,7 +45,7 @@ def use_cache(
     folder: str | Path | None = None,  # where it lies; None leaves it where it is
     size: str | None = None,  # such as '20GB'; None leaves it as it is
 ):
-    "Set the cache of this process and those it starts. Raises `InputError` for no such size."
+    "Set the cache of this process and those it starts. Raises `InputError` if `size` cannot be read."
     if size is not None:
         byte_count(size)
         os.environ["MWMAE_CACHE_SIZE"] = size
@@ -65,9 +65,10 @@ def cached_block(
     path = cache_place()[0] / f"{key}-{number}"
     try:
         content = path.read_bytes()
-        os.utime(path)
     except OSError:
         return None
+    with suppress(OSError):  # a cache that you may only read still serves
+        os.utime(path)
     checksum, data = content[:4], content[4:]
     whole = len(data) == size and checksum == zlib.crc32(data).to_bytes(4, "big")
     return data if whole else None
@@ -122,13 +123,15 @@ class RemoteFile(io.RawIOBase):
         info: RemoteInfo | None = None,  # what is known of it; None asks
     ):
         self.address, self.name = address, plain_address(address)
-        self.size, self.mark, _ = info or remote_info(address)
+        self.size, self.mark, folder = info or remote_info(address)
+        if folder:
+            raise RemoteError(f"{self.name}: this is a folder, expected a file")
         text = f"{address}\n{self.size}\n{self.mark}\n{BLOCK}"
         self.key = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
         self.blocks = ceil(self.size / BLOCK)
         self.position = 0
         self.begin, self.held = 0, b""  # what was read last, and where it begins
-        self.next, self.ahead = -1, 1  # the block behind it, and how many to ask for there
+        self.next, self.ahead = -1, 1  # the block after it, and how many to ask for there
 
     def readable(self):
         "It can be read."
@@ -239,7 +242,7 @@ def open_binary(
 
 def file_version(
     path: str | Path,  # a path or an address
-) -> tuple:  # its size in bytes, and what changes when it changes
+) -> tuple:  # its size in bytes, and what else changes when it changes
     "What identifies the content of a file."
     if is_address(path):
         return tuple(remote_info(os.fspath(path)))

@@ -9,6 +9,7 @@ __all__ = ['REMOTE']
 import errno
 import os
 import re
+import socket
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -56,7 +57,8 @@ def beside(
     address: str,  # of a file
     path: str,  # relative to the folder of that file
 ) -> str:
-    "The address of another file."
+    """The address of a file that is named relative to another, as tables name sounds; without the
+    query of that one."""
     if address.startswith(("http://", "https://")):
         address, path = re.split("[?#]", address)[0], quote(path)
     return f"{address.rpartition('/')[0]}/{path.lstrip('/')}"
@@ -138,12 +140,13 @@ def _judge(error):
         again = status >= 500 or status in (408, 425, 429)
         return f"the server answers {status} ({phrase}){login}", again, True
     numbers = [e.errno for e in causes if isinstance(e, OSError) and e.errno is not None]
-    if any(number < 0 for number in numbers):  # of getaddrinfo
-        return "there is no host of this name", True, False
+    if any(isinstance(e, socket.gaierror) for e in causes) or any(n < 0 for n in numbers):
+        return "the name of the host is not found", True, False
     if refused := next((number for number in numbers if number in _NO_WAY), 0):
         return os.strerror(refused).lower(), True, False
     if any(isinstance(e, TimeoutError) for e in causes):
-        return f"no answer within {_SILENCE} s", True, False
+        connected = not any("Connect" in type(e).__name__ for e in causes)
+        return "no answer in time", True, connected
     if isinstance(root, FileNotFoundError):
         return "there is no such file or folder", False, True
     text = " ".join(str(getattr(root, "message", "") or root).split()) or type(root).__name__
@@ -153,14 +156,15 @@ def _judge(error):
 # %% ../nbs/11a_remote.ipynb #ca83ecba
 TRIES = 5
 _WAIT = 0.5  # seconds before the second try; then twice as long, and so on
-_failures = {}  # host -> files in a row that could not be had from it
+_failures = {}  # host -> questions in a row that were asked in vain
 
 
 def patiently(
     work: Callable,  # function without arguments that asks the server
-    address: str,  # what it asks for, for the message
+    address: str,  # what it asks for, for the message; failures are counted by its host
 ):  # what it returns
-    "Ask a server, if need be several times. Raises `RemoteError` if it is in vain."
+    """Ask a server, if need be several times. Raises `RemoteError` if that fails, `Unreachable` if
+    no server answers; an `InputError` of `work` is raised at once."""
     host = address.split("/")[2]
     tries = TRIES if _failures.get(host, 0) < 3 else 1
     for number in range(tries):
@@ -171,6 +175,7 @@ def patiently(
         except Exception as error:  # each file system raises its own
             reason, again, answered = _judge(error)
             if not again:
+                _failures.pop(host, None)  # it is there
                 raise RemoteError(f"{plain_address(address)}: {reason}, "
                                   "expected a file that can be read") from None
         else:
@@ -181,7 +186,7 @@ def patiently(
     _failures[host] = _failures.get(host, 0) + 1
     kind = RemoteError if answered else Unreachable
     expected = "a file that arrives whole" if answered else "a server that answers"
-    often = f", in each of {tries} tries" if tries > 1 else ""
+    often = f", after {tries} tries" if tries > 1 else ""
     raise kind(f"{plain_address(address)}: {reason}{often}, expected {expected}") from None
 
 # %% ../nbs/11a_remote.ipynb #2831e9b4
@@ -211,7 +216,7 @@ def _as_info(found, address):
 def remote_info(
     address: str,  # of a file or a folder
 ) -> RemoteInfo:
-    "What lies at an address, asked once until `cache_clear`. Raises `RemoteError`."
+    "What lies at an address, remembered until `remote_info.cache_clear()`. Raises `RemoteError`."
     def ask():
         system, path = file_system(address)
         system.invalidate_cache()  # of fsspec, which would answer from an earlier listing
@@ -220,9 +225,9 @@ def remote_info(
 
 # %% ../nbs/11a_remote.ipynb #f39b8e13
 def list_remote(
-    address: str,  # of a folder
+    address: str,  # of a folder in an object store
 ) -> list[tuple[str, str, RemoteInfo]]:  # (path inside the folder, address, info), sorted by path
-    "Every file below an address; hidden ones are left out. Raises `RemoteError`."
+    "Every file below an address, none if there is nothing; hidden ones are left out. Raises `RemoteError`."
     address = address.rstrip("/")
     def ask():
         system, path = file_system(address)
@@ -244,7 +249,7 @@ class _NoParts(Exception):
 
 
 def _read_http(system, path, start, stop, size):
-    "Bytes of a file behind a web server."
+    "Bytes of a file on a web server."
     with system.open(path, size=size, cache_type="none") as file:
         file.seek(start)
         try:
@@ -266,7 +271,7 @@ def check_length(
 def fetch_part(
     address: str,  # of a file
     start: int,  # first byte
-    stop: int,  # byte behind the last
+    stop: int,  # one past the last byte
     size: int,  # bytes of the whole file
 ) -> bytes | None:  # None if the server sends whole files only
     "A part of a far file, all of it. Raises `RemoteError` if it cannot be had."
