@@ -33,6 +33,7 @@ from scipy.stats import t as student
 from mwmae.attention import MultiWindowAttention, split_heads, win_attention, window_sizes
 from mwmae.audio import InputError, LogMelSpectrogram, read_audio, resampling_ratio
 from mwmae.recordings import CLIP, clip_bounds, read_pieces
+from mwmae.store import name_hash
 from mwmae.far_files import FileWindow
 from mwmae.crops import crop_samples, reflected, split_held_out
 from mwmae.embed import (
@@ -381,20 +382,25 @@ class Corpus:
     ):
         self.clips = np.zeros(len(sources), CLIP)
         self.clips["source"] = sources
+        self.clips["first"] = np.arange(len(sources))
 
     def __len__(self):
         return len(self.clips)
 
-    def source_names(self):
-        "A name for each recording."
-        return [f"{i}.wav" for i in range(self.clips["source"].max() + 1)]
-
-    def name(
+    def source(
         self,
-        clip: int,  # its number
-    ) -> str:  # its name
-        "A name for each clip."
-        return f"clip {clip}"
+        number: int,  # of a clip
+    ) -> str:  # name of its recording
+        "A name for each recording."
+        return f"{self.clips['source'][number]}.wav"
+
+    def name_hashes(
+        self,
+        seed: int,  # of the split
+    ) -> np.ndarray:  # (recordings,)
+        "The hash of each recording's name."
+        names = [f"{i}.wav" for i in range(self.clips["source"].max() + 1)]
+        return np.array([name_hash(name, seed) for name in names], np.uint64)
 
 
 @holds(st.lists(sizes(0, 9), min_size=1, max_size=60), st.floats(0.001, 0.999), sizes(0, 9), sizes(1, 40))
