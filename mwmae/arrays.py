@@ -16,6 +16,22 @@ import numpy as np
 from .audio import InputError
 from .files import check_file, errors_named, shown
 
+# %% ../nbs/14a_arrays.ipynb #5d0e7a41
+def _header(dtype, shape):
+    "The bytes before the numbers of an array."
+    header = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(header, described | {"shape": shape})
+    return header.getvalue()
+
+
+def _write_header(file, header):
+    "Put a header in front, and wait until it is there."
+    file.seek(0)
+    file.write(header)
+    file.flush()
+    os.fsync(file.fileno())
+
 # %% ../nbs/14a_arrays.ipynb #270ef5ef
 def write_rows(
     path: Path,  # a .npy file, made if there is none
@@ -25,21 +41,17 @@ def write_rows(
     width: tuple[int, ...] = (),  # shape of a row
 ):
     "Put arrays behind the first `count` rows of one on disk, and wait until they are there."
-    dtype, header = np.dtype(dtype), io.BytesIO()
-    shape = (count + sum(map(len, rows)), *width)
-    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-    np.lib.format.write_array_header_1_0(header, described | {"shape": shape})
-    header = header.getvalue()
+    dtype = np.dtype(dtype)
+    kept = _header(dtype, (count, *width))
     with errors_named(path), open(path, "r+b" if path.exists() else "w+b") as file:
-        file.seek(len(header) + count * dtype.itemsize * int(np.prod(width)))
+        if file.read(len(kept)) not in (b"", kept):  # it may promise rows that are cut off below
+            _write_header(file, kept)
+        file.seek(len(kept) + count * dtype.itemsize * int(np.prod(width)))
         for array in rows:
             file.write(np.ascontiguousarray(array, dtype).data)
         file.truncate()
         os.fsync(file.fileno())
-        file.seek(0)
-        file.write(header)
-        file.flush()
-        os.fsync(file.fileno())
+        _write_header(file, _header(dtype, (count + sum(map(len, rows)), *width)))
 
 # %% ../nbs/14a_arrays.ipynb #fe4c10f0
 def map_rows(
@@ -59,6 +71,7 @@ def map_rows(
         raise InputError(f"{path}: not a whole array of a store ({reason})") from None
     expected = f"an array of {np.dtype(dtype)} and rows of shape {width}"
     if not isinstance(array, np.ndarray):
+        array.close()
         raise InputError(f"{path}: holds an archive of arrays, expected {expected}")
     if array.dtype != dtype or array.shape[1:] != width or not array.ndim:
         found = f"an array of {str(array.dtype)[:200]} and shape {array.shape}"
@@ -74,8 +87,10 @@ def read_rows(
     count: int,  # rows to take
     dtype: np.dtype,  # of the array
     width: tuple[int, ...] = (),  # shape of a row
-) -> np.ndarray:  # (count, *width), mapped and not read
-    "The first rows of an array on disk. Raises `InputError` if it is damaged or another."
+) -> np.ndarray:  # (count, *width)
+    """Map the first rows of an array on disk; nothing is read yet.
+
+    Raises `InputError` if it is damaged or another."""
     if count < 1:
         return np.empty((0, *width), dtype)
     return np.asarray(map_rows(path, count, dtype, width))[:count]
@@ -119,6 +134,8 @@ class RowFile:
     ) -> np.ndarray:  # (last - first, *width)
         "Read some rows. Raises `InputError` if the file ends before, `OSError` if the disk fails."
         array = np.empty((last - first, *self.width), self.dtype)
+        if not array.size:
+            return array  # there is nothing to read, and no view of no bytes
         left, place = memoryview(array).cast("B"), self.begin + first * self.row
         while left:
             try:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
 from queue import Full, Queue, SimpleQueue
@@ -23,7 +23,7 @@ from .embed import EmbeddingModel
 # %% ../nbs/17a_batches.ipynb #7de939ec
 def run_ahead(
     items: Iterable,  # what to run in a thread
-    most: int,  # items that may wait
+    most: int,  # items that may wait, 1 or more; one more is being made
 ) -> Iterator:  # the same items
     "Get items in a thread before they are needed. Errors are raised here."
     waiting, stop, end = Queue(most), threading.Event(), object()
@@ -37,11 +37,15 @@ def run_ahead(
 
     def work():
         try:
-            with closing(iter(items)) as iterator:
+            iterator = iter(items)
+            try:
                 for item in iterator:
                     put(item)
                     if stop.is_set():
                         return
+            finally:
+                if hasattr(iterator, "close"):  # as generators have
+                    iterator.close()
             put(end)
         except BaseException as error:
             put(end, error)

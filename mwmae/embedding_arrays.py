@@ -27,17 +27,25 @@ def write_array(
     shape: tuple,  # of the array
     checked: bool = False,  # whether a checksum follows
 ):
-    "Write float32 blocks as they come. Raises `InputError` for NaN and infinity."
+    """Write float32 blocks as they come. Raises `InputError` for NaN and infinity.
+
+    Raises `ValueError` if the blocks don't fill the shape."""
     header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    checksum = 0
+    checksum = rows = 0
     for block in blocks:
-        if not torch.isfinite(block).all():
+        if tuple(block.shape[1:]) != shape[1:]:
+            raise ValueError(f"a block of shape {tuple(block.shape)} in an array of shape {shape}")
+        rows += len(block)
+        numbers = block.float()
+        if not torch.isfinite(numbers).all():  # a large float64 may be an infinite float32
             raise InputError("its embedding holds NaN or infinity; "
                              "the numbers overflow on the way through the encoder")
-        content = block.float().cpu().numpy().tobytes()
+        content = numbers.cpu().numpy().tobytes()
         checksum = zlib.crc32(content, checksum)
         file.write(content)
+    if rows != shape[0]:
+        raise ValueError(f"{rows:,} rows in an array of shape {shape}")
     if checked:
         file.write(checksum.to_bytes(4, "little"))
 
@@ -66,7 +74,9 @@ def array_shape(
             headers = np.lib.format
             read = headers.read_array_header_1_0 if old else headers.read_array_header_2_0
             shape, _, dtype = read(file)
-        except ValueError:
+        except OSError:
+            raise
+        except Exception:  # numpy parses the header as Python text; anything can go wrong
             return None
         length = math.prod(shape) * dtype.itemsize
         left = os.path.getsize(path) - file.tell()
@@ -77,13 +87,15 @@ def array_shape(
 
 # %% ../nbs/17c_embedding_arrays.ipynb #3ee59e6d
 class ArrayWriter:
-    "Writes arrays; leave the block, or call `commit`, to be sure that they are there."
+    """Writes arrays; leave the block, or call `commit`, to be sure that they are there.
+
+    There is no timer: without a further write, files wait until then."""
 
     def __init__(
         self,
         refused: Callable,  # called with a file's owner and the `OSError` about its name
         checked: bool = False,  # checksums in place of waiting for the disk
-        seconds: float = 1.0,  # how long files may wait for their names
+        seconds: float = 1.0,  # files get their names at the first write after so many
     ):
         self.refused, self.checked, self.seconds = refused, checked, seconds
         self._begin()
@@ -134,19 +146,20 @@ class ArrayWriter:
         "Give all files that wait their names."
         if self.waiting and not self.checked:
             flush_all(list(self.waiting))
-        lost, folders = set(), set()
-        for temporary, (path, owner) in self.waiting.items():
-            if owner in lost:
-                continue
+        lost, folders = {}, set()
+        for temporary, (path, owner) in list(self.waiting.items()):
             try:
-                with errors_named(path):
-                    os.replace(temporary, path)
-                folders.add(path.parent)
+                if owner not in lost:
+                    with errors_named(path):
+                        os.replace(temporary, path)
+                    folders.add(path.parent)
             except OSError as error:
-                lost.add(owner)
-                self.refused(owner, error)
+                lost[owner] = error
+            finally:  # whatever comes next, this file had its turn
+                temporary.unlink(missing_ok=True)
+                del self.waiting[temporary]
         if not self.checked:
             flush_all(list(folders))
-        for temporary in self.waiting:
-            temporary.unlink(missing_ok=True)
         self._begin()
+        for owner, error in lost.items():
+            self.refused(owner, error)

@@ -29,7 +29,10 @@ def is_mix(
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        columns = [name.strip() for name in file.readline(10_000).split(",")]
+        try:
+            columns = _columns([file.readline(10_000)])
+        except csv.Error:
+            return False
     return "store" in columns and not {"path", "file", "filename"} & {*columns}
 
 
@@ -40,12 +43,16 @@ def read_mix(
     stores, weights = [], []
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            weighted = "weight" in (reader.fieldnames or ())
-            for number, row in enumerate(reader, 1):
-                if not row["store"]:
+            columns = _columns(file)
+            if "store" not in columns:
+                found = shown(", ".join(columns), 200)
+                raise InputError(f"{table}: has the columns {found}, expected store among them")
+            weighted = "weight" in columns
+            for number, row in enumerate(csv.DictReader(file, columns, skipinitialspace=True), 1):
+                store = (row["store"] or "").strip()
+                if not store:
                     raise InputError(f"{table}: row {number} names no store")
-                stores.append(Path(os.path.dirname(table), row["store"]))
+                stores.append(Path(os.path.dirname(table), store))
                 weights.append(_weight(row["weight"], table, number) if weighted else 1.0)
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{table}: not a table of stores ({error})") from None
@@ -54,6 +61,11 @@ def read_mix(
         found = "names a store twice" if places else "names no store"
         raise InputError(f"{table}: {found}, expected some, each in one row")
     return stores, weights if weighted else None
+
+
+def _columns(lines):
+    "The names in the first row of a table."
+    return [name.strip() for name in next(csv.reader(lines, skipinitialspace=True), [])]
 
 
 def _weight(text, table, number):
@@ -131,9 +143,12 @@ def _labels(folders):
     "A name for each store: its folder's, with a number if it is not the first of that name."
     labels = []
     for folder in folders:
-        name = os.path.basename(os.path.realpath(folder))
-        count = sum(label.partition("#")[0] == name for label in labels)
-        labels.append(f"{name}#{count + 1}" if count else name)
+        name = label = os.path.basename(os.path.realpath(folder))
+        number = 1
+        while label in labels:
+            number += 1
+            label = f"{name}#{number}"
+        labels.append(label)
     return labels
 
 # %% ../nbs/16a_mix.ipynb #6cc4f738

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -128,7 +127,7 @@ class ReadPiece(NamedTuple):
     reason: str = ""  # why it cannot be read
 
 # %% ../nbs/17b_reading.ipynb #b81c75a8
-_LONG_FILE = 1 << 20  # bytes; smaller ones are read whole, some minutes at most
+_LONG_FILE = 1 << 20  # bytes; smaller files are read whole
 
 
 def _pieces(sound, number=0):
@@ -222,22 +221,20 @@ def check_workers(
 
 def _results(sounds, mels, workers, failed):
     "Each piece with what came of it."
-    groups, given = _groups(sounds, failed), []
+    given = []
 
     def noted():
-        for group in chain(ahead, groups):
+        for group in _groups(sounds, failed):
             given.append(group)
             yield group
 
-    ahead = list(islice(groups, 2))
-    alone = workers == 0 or len(ahead) < 2 or not can_travel(sounds)  # one group needs no pool
     work = partial(_read_batch, mels=mels)
-    if alone:
+    if workers == 0 or not can_travel(sounds):
         results = map(work, noted())
-    else:
-        results = analyse_all(noted(), work, workers, _crashed)
+    else:  # even for one sound, since a decoder that crashes takes its process with it
+        results = analyse_all(noted(), work, workers, _crashed, apart=True)
     for read in results:
-        yield from zip(given.pop(0), read)
+        yield from zip(given.pop(0), read, strict=True)
 
 # %% ../nbs/17b_reading.ipynb #dde68978
 class Reading(NamedTuple):
@@ -249,7 +246,7 @@ class Reading(NamedTuple):
 
 
 def read_spectrograms(
-    sounds: list[Sound],  # what to read
+    sounds: list[Sound],  # what to read; a list: it is gone through twice
     mels: int,  # bands
     workers: int | None = None,  # processes; 0: none but this; None: one for each core
 ) -> Iterator[Reading]:  # one for each sound, in their order

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from itertools import chain, islice
 from queue import SimpleQueue
 from time import sleep
 
@@ -137,17 +137,22 @@ def _cores():
 def analyse_all(
     batches: Iterable[Sequence],  # the work, cut into parts of a few items
     work: Callable,  # function of a batch that returns a list, one result for each item
-    workers: int | None = None,  # processes; 1 works in this one, None takes all cores
+    workers: int | None = None,  # processes; 1: this one, unless `apart`; None: one for each core
     stand_in: Callable | None = None,  # what to return for an item that killed its process
+    apart: bool = False,  # whether a single worker is another process, too
 ) -> Iterator[list]:  # for each batch, in order
     """Work on batches with `workers` processes, a few at a time, and return results in order.
 
     Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`.
     """
     batches, workers = iter(batches), workers or _cores()
-    if workers <= 1:
+    if workers <= 1 and not apart:
         yield from _in_this_process(batches, work)
         return
+    first = list(islice(batches, workers))
+    if not first:
+        return
+    batches, workers = chain(first, batches), len(first)  # no process without a batch
     team, free, pending = [], SimpleQueue(), deque()
     threads = ThreadPoolExecutor(workers)
     try:
