@@ -157,6 +157,14 @@ class Examples:
         "The labels of all sounds, one after the other."
         return [label for some in self.labels for label in some]
 
+    def checksum(self) -> int:  # CRC-32
+        "A number that is another one for other names or labels, or another order of them."
+        checksum = 0
+        for name, labels in zip(self.names, self.labels):
+            text = "\0".join([name, *labels, "", ""])  # an empty one ends the labels
+            checksum = zlib.crc32(text.encode("utf-8", "surrogateescape"), checksum)
+        return checksum
+
     def targets(
         self,
         labels: list[str],  # labels of the classifier
@@ -195,6 +203,8 @@ def read_examples(
     examples, skipped, scenes = Examples([], [], nothing, []), [], []
     for some in chunked(tqdm(sounds, "reading", unit="sound", disable=None), 32):
         read = _read_some(some, embedder, skipped)
+        if not read:
+            continue
         embedded = embedder.scenes([spectrogram for _, _, spectrogram in read])
         for (name, labels, spectrogram), scene in zip(read, embedded):
             if not torch.isfinite(scene).all():
@@ -212,7 +222,7 @@ def read_examples(
 
 # %% ../nbs/41a_examples.ipynb #7e27ffbd
 class StoredSpectrogram:
-    "The standardised spectrogram of a recording; a slice of it reads those frames."
+    "The standardised spectrogram of a recording; a slice of it is read when it is asked for."
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ from .models import load_encoder
 from .checkpoints import fingerprint, share_weights
 from .sharing import find_model, markdown_text, model_card, training_facts
 from .embed import choose_device, EmbedConfig, EmbeddingModel
+from .mix import is_mix, read_mix, store_labels
 from .quick import check_labels
 from mwmae.processes import (
     check_alike, is_lost, main_before_others, main_first, processes, raise_once,
@@ -59,12 +60,11 @@ def _held_out_answers(classifier, held_out, scores):
         probability, answer = probabilities.max(1)
         rows["label"] = [label for label, in held_out.labels]
         rows["answer"] = [classifier.labels[i] for i in answer]
-        rows["probability"] = probability.double().round(decimals=4)
+        rows["probability"] = probability.double()
         return pd.DataFrame(rows)
     rows["labels"] = [SEPARATOR.join(some) for some in held_out.labels]
     rows["answers"] = [classifier.row("", some)[1] for some in scores.cpu()]
-    columns = probabilities.T.double().round(decimals=4)
-    return pd.DataFrame(rows | dict(zip(classifier.labels, columns)))
+    return pd.DataFrame(rows | dict(zip(classifier.labels, probabilities.T.double())))
 
 # %% ../nbs/42_finetune.ipynb #421297ac
 def _summary(answers):
@@ -79,12 +79,12 @@ def _summary(answers):
     return f"{text}\nmistaken: {'; '.join(mistakes)}"
 
 # %% ../nbs/42_finetune.ipynb #41de3479
-def _several_summary(labels, probabilities, targets):
-    "How good a classifier with several labels is, and at which of them it is worst."
+def _several_summary(labels, scores, targets):
+    "How good the order of (sounds, labels) scores is, and at which labels it is worst."
     kind, found = ANSWERS["several"], {}  # average precision by label
     for number in torch.nonzero(targets.sum(0))[:, 0].tolist():
         column = slice(number, number + 1)
-        found[labels[number]] = kind.measure(probabilities[:, column], targets[:, column])
+        found[labels[number]] = kind.measure(scores[:, column], targets[:, column])
     if not found:
         return "held out: no sound has a label, so there is no mAP"
     occurs = targets.sum(0) > 0
@@ -205,17 +205,26 @@ def _open_examples(config, embedder, sounds, checks):
 # %% ../nbs/42_finetune.ipynb #3ceccb73
 def _checking_sounds(config, sounds, answers):
     "The sounds of `--valid`. Raises `InputError` if one of them is learnt from."
-    def place(item, store):
-        "Where the sound is, in a store or as a file."
-        return (os.path.realpath(store), item.sound.name) if store else item.sound.place()
-
-    known = {place(item, config.store) for item in sounds}
     _, checks = choose_answers(sound_labels(config.valid), answers, config.valid)
-    for item in checks:
-        if place(item, config.valid_store or config.store) in known:
+    known = {*_places(sounds, config.store)}
+    for item, place in zip(checks, _places(checks, config.valid_store or config.store)):
+        if place in known:
             raise InputError(f"{item.sound.path}: is in {config.sounds} and in {config.valid}, "
                              "expected sounds that are not learnt from")
     return checks
+
+
+def _places(sounds, store):
+    "Where each sound is: as a file, or in a store, which may be one of a table of stores."
+    if not store:
+        return [item.sound.place() for item in sounds]
+    names = [item.sound.name for item in sounds]
+    if not is_mix(store):
+        return [(os.path.realpath(store), name) for name in names]
+    folders, _ = read_mix(store)
+    folder_of = dict(zip(store_labels(folders), map(os.path.realpath, folders)))
+    parts = [name.partition("/") for name in names]
+    return [(folder_of.get(label, label), rest) for label, _, rest in parts]
 
 # %% ../nbs/42_finetune.ipynb #963bd862
 def _report(skipped):
@@ -349,12 +358,14 @@ def finetune(
     with _claimed_folder(out):
         answers, sounds, checks = main_before_others(lambda: _list_sounds(config))
         model = fingerprint(source / "model.safetensors")
-        job = describe_job(config, model, labels_checksum(sounds + checks))
+        checked = labels_checksum(checks) if config.valid else None
+        job = describe_job(config, model, labels_checksum(sounds), checked)
         if done := main_first(lambda: _finished(out, job)):
             return done
         train, held_out, skipped = main_before_others(
             lambda: _open_examples(config, embedder, sounds, checks))
-        check_alike({"sounds": len(train.names), "held-out sounds": len(held_out.names)})
+        check_alike({"sounds": len(train.names), "held-out sounds": len(held_out.names),
+                     "a checksum of names and labels": [train.checksum(), held_out.checksum()]})
         if processes().is_main_process:
             print(_describe(train, held_out, config), flush=True)
         labels = sorted(set(train.all_labels()))
@@ -375,10 +386,11 @@ def _write(classifier, held_out, config, out, job, skipped, source, scores, said
     else:
         truth = held_out.targets(classifier.labels)
         result = f"{said}\n{_several_summary(classifier.labels, scores, truth)}"
-    tables = {"held_out": table, "skipped": pd.DataFrame(skipped, columns=["name", "reason"])}
+    tables = {"skipped": pd.DataFrame(skipped, columns=["name", "reason"])}
     if history:
         tables["epochs"] = pd.DataFrame(history)
     files = {f"{name}.csv": table.to_csv(index=False) for name, table in tables.items()}
+    files["held_out.csv"] = table.to_csv(index=False, float_format="%.6g")  # fewer would make ties
     files["README.md"] = _card(classifier, config, training_facts(source), result, out.name)
     files["finetune.json"] = json.dumps({**job, "said": result}, indent=2) + "\n"
     save_classifier(classifier, out, files)

@@ -6,6 +6,7 @@
 __all__ = ['StoreClip', 'is_store', 'store_clips', 'Piece', 'ReadPiece', 'check_workers', 'Reading', 'read_spectrograms']
 
 # %% ../nbs/17b_reading.ipynb #997aff3f
+import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -229,7 +230,8 @@ def _results(sounds, mels, workers, failed):
             yield group
 
     work = partial(_read_batch, mels=mels)
-    if workers == 0 or not can_travel(sounds):
+    childless = multiprocessing.current_process().daemon  # such as a worker of somebody's pool
+    if workers == 0 or childless or not can_travel(sounds):
         results = map(work, noted())
     else:  # even for one sound, since a decoder that crashes takes its process with it
         results = analyse_all(noted(), work, workers, _crashed, apart=True)

@@ -65,12 +65,12 @@ class FinetuneConfig:
     # spectrogram store, made by mwmae_prepare, that holds the sounds by their names, or table of
     # stores; None: their files are read, and kept in memory if more than the head learns
     store: str | None = None
-    valid_store: str | None = None  # store that holds the sounds of `valid`; None: the same
+    valid_store: str | None = None  # store with the sounds of `valid`; None: the same as `store`
     # 'one' label for each sound, or 'several' (a sigmoid for each label, scored by mAP); None:
     # several if a sound has several
     answers: str | None = None
     threshold: float = 0.5  # of several labels, those at least as probable are the answer
-    held_out: float = 0.2  # share of each label's sounds to check with
+    held_out: float = 0.2  # share of each label's sounds to check with; not used with `valid`
     layers: str = "0"  # '0' for a linear probe, the number of last blocks that learn, or 'all'
     pool: str = "mean"  # how a sound is pooled: mean, max, std, or several such as mean+std
     epochs: int = 20  # passes over the sounds
@@ -82,8 +82,9 @@ class FinetuneConfig:
     whole: bool = False  # learn from whole sounds, not from crops of the encoder's length
     sampling: str = "once"  # hear each sound 'once' in an epoch, or 'balanced' by its rarest label
     mixup: float = 0.0  # lay two sounds over one another with shares from Beta(mixup, mixup); 0: no
-    time_mask: int = 0  # frames of 10 ms hidden in each crop, at most these and half of it; 0: none
-    mel_mask: int = 0  # mels hidden in each crop, at most these and half of them; 0: none
+    # hide up to this many frames (10 ms each) of a crop, at most half of it; 0: none
+    time_mask: int = 0
+    mel_mask: int = 0  # hide up to this many mel bands of a crop, at most half of them; 0: none
     precision: str = "fp32"  # fp32, or bf16 for the encoder
     seed: int = 0  # seed of the choice of held-out sounds, of order, crops and changes to them
     save_minutes: float = 5.0  # minutes between checkpoints; one is also written on Ctrl-C

@@ -517,7 +517,7 @@ def try_embed(
         source = folder / "list.csv"
         write_list(source, case.path.parent)
     options = ["--table"] * table + ["--timestamps"] * timestamps
-    status, said = run(mwmae_embed, str(source), "--out", str(out), "--model", str(bench.folder / "model"), *options)
+    status, said = run(mwmae_embed, str(source), "--out", str(out), "--model", str(bench.folder / "model"), "--workers", "0", *options)
     unreadable = way == "manifest" and "not a table" in said  # a list has to be UTF-8
     if good and status and not unreadable:
         raise Violation(f"a good sound was there: {said}")
