@@ -473,24 +473,25 @@ def made_classifier(case):
     return folder
 
 
+ALONE = ["--workers", "0"]  # other processes would send their results as pickles
 COMMANDS = {  # for each case the command, and its arguments made of a Case
     "a model whose weights are a pickle": (
         mwmae_embed,
-        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m", False), "--out", c.out],
+        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m", False), "--out", c.out, *ALONE],
     ),
     "a model with traps beside it": (
         mwmae_embed,
-        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m"), "--out", c.out],
+        lambda c: [c.sounds(c.data / "s"), "--model", c.model(c.data / "m"), "--out", c.out, *ALONE],
     ),
     "sounds that are pickles": (mwmae_prepare, lambda c: [c.sounds(c.data / "s"), c.out, "--workers", "1"]),
     "a list that leads elsewhere": (
         mwmae_embed,
-        lambda c: [made_manifest(c), "--model", c.model(c.data / "m"), "--out", c.out],
+        lambda c: [made_manifest(c), "--model", c.model(c.data / "m"), "--out", c.out, *ALONE],
     ),
     "a table with a pickled type": (mwmae_prepare, lambda c: [made_parquet(c), c.out, "--workers", "1"]),
     "a classifier that is a pickle": (
         mwmae_embed,
-        lambda c: [c.sounds(c.data / "s"), "--classify", "--model", made_classifier(c), "--out", c.out],
+        lambda c: [c.sounds(c.data / "s"), "--classify", "--model", made_classifier(c), "--out", c.out, *ALONE],
     ),
     "fine-tuning a pickle": (
         mwmae_finetune,
@@ -568,7 +569,7 @@ COMMANDS = {  # for each case the command, and its arguments made of a Case
     ),
     "sounds whose names lead elsewhere": (
         mwmae_embed,
-        lambda c: [made_sound_archive(c), "--model", c.model(c.data / "m"), "--out", c.out],
+        lambda c: [made_sound_archive(c), "--model", c.model(c.data / "m"), "--out", c.out, *ALONE],
     ),
     "a model folder that is also a package": (
         mwmae_hear,
