@@ -111,8 +111,30 @@ def keep_block(
             temporary.write_bytes(zlib.crc32(data).to_bytes(4, "big") + data)
         _written[folder] += len(data)
 
+# %% ../nbs/11b_far_files.ipynb #843ab851
+class SeekableFile(io.RawIOBase):
+    "What has `size` bytes and is read from its `position`."
+
+    def readable(self):
+        "It can be read."
+        return True
+
+    def seekable(self):
+        "It can be read from any position."
+        return True
+
+    def seek(
+        self,
+        offset,  # where to go, bytes
+        whence=os.SEEK_SET,  # counted from the start, from here, or from the end
+    ):  # the position
+        "Go to a position."
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        self.position = max(0, origin + offset)
+        return self.position
+
 # %% ../nbs/11b_far_files.ipynb #2d02fde5
-class RemoteFile(io.RawIOBase):
+class RemoteFile(SeekableFile):
     "A far file, read by blocks. Raises `RemoteError` where a block cannot be had."
     most = 32  # blocks in one answer
     small = 16  # blocks of a file that comes whole
@@ -132,24 +154,6 @@ class RemoteFile(io.RawIOBase):
         self.position = 0
         self.begin, self.held = 0, b""  # what was read last, and where it begins
         self.next, self.ahead = -1, 1  # the block after it, and how many to ask for there
-
-    def readable(self):
-        "It can be read."
-        return True
-
-    def seekable(self):
-        "It can be read from any position."
-        return True
-
-    def seek(
-        self,
-        offset,  # where to go, bytes
-        whence=os.SEEK_SET,  # counted from the start, from here, or from the end
-    ):  # the position
-        "Go to a position."
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        self.position = max(0, origin + offset)
-        return self.position
 
     def readinto(self, buffer):
         "Fill `buffer`, or a part of it."
@@ -250,7 +254,7 @@ def file_version(
     return status.st_size, status.st_mtime_ns
 
 # %% ../nbs/11b_far_files.ipynb #2b1b86dd
-class FileWindow(io.RawIOBase):
+class FileWindow(SeekableFile):
     "A stretch of a file that reads like a file of its own."
 
     def __init__(
@@ -262,24 +266,6 @@ class FileWindow(io.RawIOBase):
     ):
         self.file, self.offset, self.name, self.position = open_binary(path), offset, name, 0
         self.size = max(0, min(size, self.file.seek(0, os.SEEK_END) - offset))
-
-    def readable(self):
-        "It can be read."
-        return True
-
-    def seekable(self):
-        "It can be read from any position."
-        return True
-
-    def seek(
-        self,
-        offset,  # where to go, bytes
-        whence=os.SEEK_SET,  # counted from the start, from here, or from the end
-    ):  # the position in the window
-        "Go to a position in the window."
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        self.position = max(0, origin + offset)
-        return self.position
 
     def readinto(self, buffer):
         "Fill `buffer`, but not with bytes behind the window."
