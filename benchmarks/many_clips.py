@@ -13,16 +13,13 @@ Then random crops are read from two parts of 0.3 GB that are not sparse: from ma
 equal to the bit; `cached` when the system has the files in memory and the process has not seen them yet, `from the disk`
 after the system was told to forget them. Rows are appended to benchmarks/results/many_clips.csv.
 """
-import csv
 import json
 import os
-import re
 import resource
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -32,17 +29,16 @@ import numpy as np
 import torch
 from fastcore.script import call_parse
 
-from machine import cpu_model
+from machine import append_values, peak_memory
 from mwmae.crops import CropDataset, load_batches, Shares, split_held_out, SpectrogramStore
 from mwmae.files import save_config
 from mwmae.recordings import CLIP
 from mwmae.settings import training_share
-from mwmae.store import current_settings, name_hash, open_part, part_path
+from mwmae.store import _SOURCE, current_settings, name_hash, open_part, part_path
 
 RESULTS = Path(__file__).parent / "results" / "many_clips.csv"
 FRAMES, PART, MELS = 1001, 2**23 // 1001, 80  # frames of a clip, clips of a part
 BATCH = 1024
-SOURCE = np.dtype([("name_end", "<i8"), ("reason_end", "<i8"), ("clips", "<i4"), ("lost", "<i4")])
 
 
 def clip_names(
@@ -74,7 +70,7 @@ def make_store(
     folder.mkdir(parents=True)
     names = clip_names(count)
     random = np.random.default_rng(0)
-    clips, sources = np.zeros(count, CLIP), np.zeros(count, SOURCE)
+    clips, sources = np.zeros(count, CLIP), np.zeros(count, _SOURCE)
     clips["source"], clips["samples"], clips["frames"] = np.arange(count), 160_000, FRAMES
     clips["part"], clips["offset"] = np.arange(count) // PART, np.arange(count) % PART * FRAMES
     clips["mean"], clips["deviation"] = random.normal(-8, 1, count), random.uniform(1, 3, count)
@@ -93,18 +89,13 @@ def make_store(
     save_config(state, folder / "store.json")
 
 
-def peak() -> float:
-    "The most memory that was resident in this process, in MB, with the pages of mapped files."
-    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-
-
 def begin(
     store: str,  # a store
     workers: int,  # loader processes
 ) -> dict:  # seconds and MB
     "Open a store and load the first batch of a shuffled epoch, as training does."
     torch.set_num_threads(1)
-    imported, start = peak(), perf_counter()
+    imported, start = peak_memory(), perf_counter()
     corpus = SpectrogramStore(store)
     opened = perf_counter()
     train, held_out = split_held_out(corpus)
@@ -117,7 +108,7 @@ def begin(
     assert len(first["index"]) == BATCH and len(held_out) == 256
     for _ in range(8):
         next(batches)
-    taken = peak()
+    taken = peak_memory()
     batches.close()
     loader = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     found = {"opening the store, s": opened - start, "dividing it into training and held out, s": divided - opened,
@@ -235,11 +226,4 @@ def main(
     rows += compare_reading(folder / "parts", repeats)
     rows.append(("load of the machine after", os.getloadavg()[0], ""))
     shutil.rmtree(folder)
-    exists = RESULTS.exists()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not exists:
-            writer.writerow(["date", "cpu", "what", "value", "unit"])
-        for what, value, unit in rows:
-            print(f"{what:80} {value:12,.3f} {unit}")
-            writer.writerow([date.today(), cpu_model(), what, f"{value:.3f}", unit])
+    append_values(RESULTS, rows)

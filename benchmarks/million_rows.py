@@ -10,14 +10,11 @@ table in the cache of the system; medians of some. `groups` is how many row grou
 to read. Memory is the most that was resident beyond what the imports take. Rows are appended to
 benchmarks/results/million_rows.csv.
 """
-import csv
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -25,7 +22,7 @@ from time import perf_counter
 import numpy as np
 from fastcore.script import call_parse
 
-from machine import cpu_model
+from machine import append_values, peak_memory
 
 RESULTS = Path(__file__).parent / "results" / "million_rows.csv"
 FOLDERS, ASKED, BEHIND = 20, "folder07/", "folder070"  # `0` comes behind `/`: all names that begin so lie between
@@ -140,19 +137,14 @@ WAYS = {"pandas, opening": pandas_open, "polars, opening": polars_open, "DuckDB,
         "pandas, filtering": pandas_filter, "polars, filtering": polars_filter, "DuckDB, filtering": duckdb_filter}
 
 
-def peak() -> float:
-    "The most memory that was resident in this process, in MB."
-    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-
-
 def measure(
     work,  # a generator: imports, then works
 ) -> dict:
     "Seconds and memory of what a generator does after its imports."
     next(work)
-    imported, start = peak(), perf_counter()
+    imported, start = peak_memory(), perf_counter()
     rows = next(work)
-    return {"seconds": perf_counter() - start, "memory": peak() - imported, "rows": rows}
+    return {"seconds": perf_counter() - start, "memory": peak_memory() - imported, "rows": rows}
 
 
 def in_process(*words):
@@ -206,12 +198,4 @@ def main(
         rows.append((name, median(one["seconds"] for one in found), "s"))
         rows.append((f"{name}, memory", median(one["memory"] for one in found), "MB"))
     shutil.rmtree(folder)
-    exists = RESULTS.exists()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not exists:
-            writer.writerow(["date", "cpu", "what", "value", "unit"])
-        for what, value, unit in rows:
-            value = f"{value:.3f}" if isinstance(value, float) else value
-            print(f"{what:30} {value:>12} {unit}")
-            writer.writerow([date.today(), cpu_model(), what, value, unit])
+    append_values(RESULTS, rows)

@@ -9,13 +9,11 @@ folder if none is named, so that preparation is measured too. Each rate is of al
 and gathered and then standardised on the CPU by the training process. The three take turns, with medians of some rounds
 and the load of the machine meanwhile. Rows are appended to benchmarks/results/store.csv.
 """
-import csv
 import multiprocessing
 import os
 import resource
 import shutil
 import tempfile
-from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -26,7 +24,7 @@ import torch
 from fastcore.script import call_parse
 from torch.utils.data import DataLoader
 
-from machine import cpu_model
+from machine import append_values
 from mwmae.crops import CropDataset, load_batches, Shares, SoundFiles, SpectrogramStore, to_device
 from mwmae.store import prepare
 
@@ -146,11 +144,4 @@ def main(
     rows = measure(source, folder, seconds, rounds)
     if not store:
         shutil.rmtree(folder.parent)
-    for what, value, unit in rows:
-        print(f"{what:48} {value:12,.1f} {unit}")
-    exists = RESULTS.exists()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not exists:
-            writer.writerow(["date", "cpu", "what", "value", "unit"])
-        writer.writerows([date.today(), cpu_model(), what, f"{value:.1f}", unit] for what, value, unit in rows)
+    append_values(RESULTS, rows)

@@ -201,7 +201,8 @@ class SpectrogramStore(ClipIndex):
         if not self.state.spectrograms:
             raise InputError(f"{folder}: an index of sound files without spectrograms, "
                              "expected a store that holds them")
-        self._open_part = lru_cache(_MOST_OPEN)(self._open_part)  # a part closes when nobody reads it
+        # a part closes when nobody reads it
+        self._open_part = lru_cache(_MOST_OPEN)(self._open_part)
         self._part, self._offset = self.clips["part"], self.clips["offset"]
         self._rows = np.zeros(max(self.state.parts, 1), np.int64)  # that clips of a part reach to
         np.maximum.at(self._rows, self._part, self._offset + self.frames)

@@ -28,6 +28,7 @@ from .crops import ClipIndex, SpectrogramStore
 from .mix import is_mix, open_mix
 from .embed import EmbeddingModel
 from .reading import sound_spectrogram
+from .embedding_arrays import NOT_FINITE
 from .embed_files import listed_name
 from .quick import label_problem, labelled_sounds, read_label_table
 from .classifier import SEPARATOR
@@ -122,15 +123,20 @@ def _members(labels):
     return {label: np.array(sounds) for label, sounds in members.items()}
 
 # %% ../nbs/41a_examples.ipynb #f33ea53c
+def _checksum(rows):
+    "A number that is another one for other texts in rows of texts, or another order of rows."
+    checksum = 0
+    for row in rows:
+        text = "\0".join([*row, "", ""])  # an empty one ends the row
+        checksum = zlib.crc32(text.encode("utf-8", "surrogateescape"), checksum)
+    return checksum
+
+
 def labels_checksum(
     sounds: list[SoundLabels],  # all sounds
 ) -> int:  # CRC-32
     "A number that is another one for other names or labels."
-    checksum = 0
-    for sound, labels in sounds:
-        text = "\0".join([sound.name, sound.problem, *labels, ""])
-        checksum = zlib.crc32(text.encode("utf-8", "surrogateescape"), checksum)
-    return checksum
+    return _checksum((sound.name, sound.problem, *labels) for sound, labels in sounds)
 
 # %% ../nbs/41a_examples.ipynb #b59544de
 @dataclass
@@ -159,11 +165,7 @@ class Examples:
 
     def checksum(self) -> int:  # CRC-32
         "A number that is another one for other names or labels, or another order of them."
-        checksum = 0
-        for name, labels in zip(self.names, self.labels):
-            text = "\0".join([name, *labels, "", ""])  # an empty one ends the labels
-            checksum = zlib.crc32(text.encode("utf-8", "surrogateescape"), checksum)
-        return checksum
+        return _checksum((name, *labels) for name, labels in zip(self.names, self.labels))
 
     def targets(
         self,
@@ -208,8 +210,7 @@ def read_examples(
         embedded = embedder.scenes([spectrogram for _, _, spectrogram in read])
         for (name, labels, spectrogram), scene in zip(read, embedded):
             if not torch.isfinite(scene).all():
-                skipped.append((name, "its embedding holds NaN or infinity; "
-                                      "the numbers overflow on the way through the encoder"))
+                skipped.append((name, NOT_FINITE))
                 continue
             scenes.append(scene.cpu())
             examples.names.append(name)
@@ -335,8 +336,7 @@ def embed_examples(
         read = [examples.spectrograms[number][:].to(device).float() for number in some]
         for number, scene in zip(some, embedder.scenes(read)):
             if not torch.isfinite(scene).all():
-                raise InputError(f"{examples.names[number]}: its embedding holds NaN or infinity; "
-                                 "the numbers overflow on the way through the encoder")
+                raise InputError(f"{examples.names[number]}: {NOT_FINITE}")
             scenes.append(scene.cpu())
     return torch.stack(scenes)
 

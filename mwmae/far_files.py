@@ -29,7 +29,7 @@ def byte_count(
     "Read a number of bytes. Raises `InputError` if it is none."
     known = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?) *([kMGT]?)B?", text.strip(), re.ASCII | re.I)
     if not known:
-        raise InputError(f"MWMAE_CACHE_SIZE is {shown(text)}, expected a size such as 20GB or 500MB, "
+        raise InputError(f"MWMAE_CACHE_SIZE is {shown(text)}, expected a size such as 20GB, "
                          "or 0 for no cache")
     return int(float(known[1]) * 1000 ** " kMGT".lower().index(known[2].lower() or " "))
 
@@ -45,7 +45,7 @@ def use_cache(
     folder: str | Path | None = None,  # where it lies; None leaves it where it is
     size: str | None = None,  # such as '20GB'; None leaves it as it is
 ):
-    "Set the cache of this process and those it starts. Raises `InputError` if `size` cannot be read."
+    "Set the cache of this process and those it starts. Raises `InputError` for no such `size`."
     if size is not None:
         byte_count(size)
         os.environ["MWMAE_CACHE_SIZE"] = size

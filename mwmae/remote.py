@@ -227,7 +227,9 @@ def remote_info(
 def list_remote(
     address: str,  # of a folder in an object store
 ) -> list[tuple[str, str, RemoteInfo]]:  # (path inside the folder, address, info), sorted by path
-    "Every file below an address, none if there is nothing; hidden ones are left out. Raises `RemoteError`."
+    """Every file below an address, none if there is nothing; hidden ones are left out.
+
+    Raises `RemoteError`."""
     address = address.rstrip("/")
     def ask():
         system, path = file_system(address)
