@@ -25,7 +25,7 @@ from fastcore.script import call_parse
 from machine import facts
 from mwmae.embedded import EmbeddedSplit
 from mwmae.probe import GRIDS, list_folds, run_key
-from mwmae.probes import fold_rows, IN_MEMORY, PRODUCTS, train_group
+from mwmae.probes import fold_rows, IN_MEMORY, ProbeGroup, PRODUCTS
 from mwmae.task_sets import KNOWN_TASKS
 from mwmae.tasks import SPLITS, Task
 
@@ -130,7 +130,7 @@ def measure(
     start, clock = time.perf_counter(), time.process_time()
     parts = fold_rows(task, embedded, list_folds(task)[0], "cpu", precision)
     opened = time.perf_counter() - start
-    train_group(task, [(run_key(0, 0, point), point)], *parts)
+    ProbeGroup(task, [(run_key(0, 0, point), point)], *parts).finish()
     seconds, cpu = time.perf_counter() - start, time.process_time() - clock
     stop.set()
     watcher.join()

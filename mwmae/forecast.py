@@ -177,9 +177,10 @@ def _probe_seconds(task, size, rows, width, grid, seeds, device, known):
     train = max(2, rows * sum(size.clips[split] for split in folds[0].train))
     least = most = 0.0
     for point in dict.fromkeys(tried):
-        count = looks = tried.count(point)
+        count, looks = tried.count(point), 0
         if screened:
-            count *= count_promising(len(tried) // seeds) * seeds / len(tried)
+            going = count * count_promising(len(tried) // seeds) * seeds / len(tried)
+            count, looks = going, count - going
         count += seeds * (len(folds) - 1) / len(set(tried))  # a seed has one winner
         key = replace(point, lr=1.0, dropout=0.0), min(train, point.batch), width
         if key not in known:
@@ -187,9 +188,8 @@ def _probe_seconds(task, size, rows, width, grid, seeds, device, known):
         each = known[key] * train / key[1]
         least += count * each * fewest_passes(point)
         most += count * each * point.epochs
-        if screened:
-            first = looks * each * min(point.epochs, FIRST_LOOK * point.validate_every)
-            least, most = least + first, most + first
+        first = looks * each * min(point.epochs, FIRST_LOOK * point.validate_every)
+        least, most = least + first, most + first
     return least, most
 
 # %% ../nbs/78_forecast.ipynb #f29a13d4

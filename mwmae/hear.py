@@ -39,7 +39,7 @@ from .scores import check_scores, clips_path, ClipScores, join_folds, save_clips
 from mwmae.probe import (
     check_label, Fold, list_folds, read_grid, SCREENED, task_points, tried_points,
 )
-from .probes import best_of_folds
+from .probes import best_of_folds, best_screened
 
 # %% ../nbs/33_hear.ipynb #a7a004e0
 @dataclass
@@ -103,13 +103,15 @@ def evaluate(
     tried = [(seed, point) for seed in seeds for point in tried_points(points, seed)]
     total, label = len(tried) + len(seeds) * (len(folds) - 1), f"{model} {task.name}"
     with tqdm(total=total, desc=label, unit="run", disable=None) as progress:
-        train = partial(best_of_folds, task, splits, device=device, progress=progress,
-                        precision=precision)
-        chosen = train([0], tried, screened=name.endswith(SCREENED))
+        how = dict(device=device, progress=progress, precision=precision)
+        if name.endswith(SCREENED):
+            chosen = [best_screened(task, splits, tried, **how)]
+        else:
+            chosen = best_of_folds(task, splits, [0], tried, **how)
         best = {seed: point for seed, (point, _) in chosen[0].items()}
         if len(folds) > 1:
             rest, runs = range(1, len(folds)), list(best.items())
-            chosen += train(rest, runs)
+            chosen += best_of_folds(task, splits, rest, runs, **how)
     tested = [[fold[seed][1].test for seed in seeds] for fold in chosen]
     by_score = {}  # (folds, seeds) each
     for score in task.scores:
