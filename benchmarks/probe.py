@@ -32,7 +32,7 @@ from fastcore.script import call_parse
 from machine import cpu_model
 from mwmae.audio import InputError
 from mwmae.files import atomic_file
-from mwmae.hear import evaluate, interval
+from mwmae.task_results import evaluate, interval
 from mwmae.embedded import read_embedded
 from mwmae.probe import SCREENED
 

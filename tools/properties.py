@@ -48,7 +48,7 @@ from mwmae.model import list_models, MAEConfig, MaskedAutoencoder
 from mwmae.patches import patchify, unpatchify
 from mwmae.settings import PretrainConfig
 from mwmae.training import epoch_order, step_batches, steps_per_epoch
-from mwmae.hear import interval
+from mwmae.task_results import interval
 from mwmae.task_embeddings import labels_at
 
 PROPERTIES = []  # (function, share of the examples that it gets)
