@@ -29,6 +29,7 @@ def run_ahead(
     waiting, stop, end = Queue(most), threading.Event(), object()
 
     def put(item, error=None):
+        "Hand an item or an error over, unless nobody wants it any more."
         while not stop.is_set():
             try:
                 return waiting.put((item, error), timeout=0.1)
@@ -36,6 +37,7 @@ def run_ahead(
                 pass
 
     def work():
+        "Hand all items over, and then that it was the last."
         try:
             iterator = iter(items)
             try:
@@ -101,6 +103,7 @@ def encode_beside(
 
     @torch.no_grad()
     def encode(batch):
+        "Encode a batch by a twin that is free."
         own = twins.get()
         try:
             return own.encode(batch.to(device))

@@ -149,9 +149,11 @@ class _Mean:
         self.total, self.count = 0, 0
 
     def add(self, block):  # (..., k, size) the next steps
+        "Take the next steps."
         self.total, self.count = self.total + block.sum(-2), self.count + block.shape[-2]
 
     def result(self):  # (..., size)
+        "What all steps gave."
         return self.total / self.count
 
 # %% ../nbs/21_embed.ipynb #619f430f
@@ -162,10 +164,12 @@ class _Max:
         self.highest = None
 
     def add(self, block):  # (..., k, size) the next steps
+        "Take the next steps."
         peak = block.amax(-2)
         self.highest = peak if self.highest is None else torch.maximum(self.highest, peak)
 
     def result(self):  # (..., size)
+        "What all steps gave."
         return self.highest
 
 # %% ../nbs/21_embed.ipynb #bf97753c
@@ -176,6 +180,7 @@ class _Deviation:
         self.mean, self.variance, self.count = 0, 0, 0
 
     def add(self, block):  # (..., k, size) the next steps
+        "Take the next steps."
         variance, mean = torch.var_mean(block, dim=-2, correction=0)
         self.count = self.count + block.shape[-2]
         w = block.shape[-2] / self.count
@@ -184,6 +189,7 @@ class _Deviation:
         self.variance = (1 - w) * self.variance + w * variance + w * (1 - w) * apart.square()
 
     def result(self):  # (..., size)
+        "What all steps gave."
         changes = self.variance > 0
         return torch.where(changes, self.variance.where(changes, 1).sqrt(), 0)
 
@@ -331,6 +337,7 @@ def unit_features(
              for unit in cut_units(clip, frames, self.hop))
 
     def batches():
+        "Units of one clip or of several, and note whose they are."
         for batch in chunked(units, size):
             clips, batch = zip(*batch)
             numbers.append(clips)
@@ -369,6 +376,7 @@ def steps(
     shape, lengths = self.encoder.config, deque()
 
     def measured():
+        "Each clip, and note its length."
         for spectrogram in spectrograms:
             lengths.append(len(spectrogram))
             yield spectrogram

@@ -43,6 +43,7 @@ def _embed_ahead(sounds, model, workers, report):
     read = []
 
     def spectrograms():
+        "What could be read, and note whose it is."
         for reading in readings:
             if reading.reason:
                 report(reading.sound, reading.reason)
@@ -87,10 +88,12 @@ def _embed_sounds(sounds, model, folder, timestamps, workers=None, checked=False
     with tqdm(total=len(sounds), unit="sound", disable=None) as bar:
 
         def report(sound, reason):
+            "Note why a sound was not read."
             reasons[sound.name] = listed_name(reason)
             bar.update()
 
         def refused(sound, error):
+            "Note why the embedding of a sound was not written."
             reasons[sound.name] = _name_reason(f"{folder}/{sound.name}.npy", error)
 
         steps = run_ahead(_embed_ahead(sounds, model, workers, report), _WAITING)

@@ -210,6 +210,7 @@ def _read_whole(file, first, last):
             f"bytes, expected at most half of the cache of {limit:,} bytes; set MWMAE_CACHE_SIZE")
 
     def ask():
+        "Read the file once from its beginning."
         system, path = file_system(file.address)
         parts = []
         with system.open(path, block_size=0) as stream:

@@ -225,6 +225,7 @@ def _results(sounds, mels, workers, failed):
     given = []
 
     def noted():
+        "Each group, and note that it was given away."
         for group in _groups(sounds, failed):
             given.append(group)
             yield group

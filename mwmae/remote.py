@@ -218,6 +218,7 @@ def remote_info(
 ) -> RemoteInfo:
     "What lies at an address, remembered until `remote_info.cache_clear()`. Raises `RemoteError`."
     def ask():
+        "Ask the server once."
         system, path = file_system(address)
         system.invalidate_cache()  # of fsspec, which would answer from an earlier listing
         return system.info(path)
@@ -232,6 +233,7 @@ def list_remote(
     Raises `RemoteError`."""
     address = address.rstrip("/")
     def ask():
+        "Ask the server once."
         system, path = file_system(address)
         system.invalidate_cache()
         return system.find(path, detail=True), path.rstrip("/")
@@ -278,6 +280,7 @@ def fetch_part(
 ) -> bytes | None:  # None if the server sends whole files only
     "A part of a far file, all of it. Raises `RemoteError` if it cannot be had."
     def ask():
+        "Ask the server once."
         system, path = file_system(address)
         try:
             if address.startswith(("http://", "https://")):
