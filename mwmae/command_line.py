@@ -17,7 +17,7 @@ from inspect import signature, unwrap
 from pathlib import Path
 from traceback import extract_tb
 from types import FunctionType, ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from fastcore.script import anno_parser
 
@@ -42,7 +42,10 @@ def _flush_output():
         sys.stdout.flush()
 
 # %% ../nbs/58_command_line.ipynb #22df891f
-def _end(status, sentence):
+def end(
+    status: int,  # exit status
+    sentence: str,  # what to print on standard error, as one line
+) -> NoReturn:
     "Exit with one line on standard error."
     from mwmae.workers import one_line
     with suppress(OSError, ValueError):
@@ -81,7 +84,7 @@ def readable_errors():
         status, sentence = _foreseen(error)
         if not sentence:
             raise
-        _end(status, sentence)
+        end(status, sentence)
 
 # %% ../nbs/58_command_line.ipynb #b90c997c
 class Settings(NamedTuple):
@@ -151,6 +154,14 @@ def _add_settings(parser, settings):
         parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS,
                             help=_help_line(field, settings), **kind)
 
+# %% ../nbs/58_command_line.ipynb #5dc99841
+def add_version(
+    parser: argparse.ArgumentParser,  # of any command
+):
+    "Add the option that prints the version."
+    parser.add_argument("--version", action="version", version=f"mwmae {mwmae.__version__}",
+                        help="print the version of the library")
+
 # %% ../nbs/58_command_line.ipynb #69037137
 _CODE_HELP = ("Python file of yours, or notebook with cells marked #| export, to run first; it "
               "adds parts by name, such as positions, windows, sources or scores")
@@ -173,6 +184,7 @@ def command_parser(
             _add_settings(parser, value.annotation)
             names += [field.name for field in _fields(value.annotation)]
     parser.add_argument("--code", metavar="FILE", default=argparse.SUPPRESS, help=_CODE_HELP)
+    add_version(parser)
     return parser, [*names, "code"]
 
 # %% ../nbs/58_command_line.ipynb #0ff44466
@@ -194,7 +206,7 @@ def read_options(
     "Read what was typed. Exits with one sentence if it does not fit."
     parser, names = command_parser(func)
     hint = f"({parser.prog} --help lists all options)"
-    parser.error = lambda message: _end(2, f"{message} {hint}")
+    parser.error = lambda message: end(2, f"{message} {hint}")
     try:
         given = vars(parser.parse_args(words))
     except SystemExit:  # help has been printed

@@ -209,7 +209,8 @@ def mwmae_export(
     # with --format folder: name of the model in its card; default: the name of the folder
     title: str = None,
 ):
-    "Write a model as one file that turns sound into embeddings, or its encoder as a model folder."
+    """Write a model as one ONNX file or program, or its encoder as a model folder.
+    A file turns sound into embeddings."""
     from mwmae.audio import InputError
     from mwmae.embed import embed_as_typed, load_model
     from mwmae.export import largest_difference, write_autoencoder, write_folder
@@ -369,8 +370,9 @@ def mwmae_report(
         "for --leaderboard: cards whose grids, tasks and scores count; default: those of most",
         str, nargs="+") = None,
 ):
-    """Tables of scores with intervals: one for each grid, one for all ways of asking; comparisons;
-    result cards, and a leaderboard made of the cards of many people."""
+    """Make tables of scores with intervals, comparisons, result cards and a leaderboard.
+    One table for each grid, one for all ways of asking; a leaderboard is made of the cards of
+    many people."""
     from mwmae.audio import InputError
     width = shutil.get_terminal_size((120, 24)).columns
     if cards or leaderboard or about or against:
@@ -423,7 +425,7 @@ def mwmae_analyze(
     seed: int = 0,  # seed of the choice of clips, crops and masks
     formats: str = "png,svg,pdf",  # formats of the figures
 ):
-    "Draw where heads look, which heads are alike (Figures 6, 7) and how gaps are filled."
+    "Draw where heads look, which are alike (Figures 6, 7) and how gaps are filled."
     from mwmae.analysis import analyse, parse_numbers, parse_ratios
     from mwmae.audio import InputError
     for name, value in (("data", data), ("out", out)):
@@ -462,8 +464,8 @@ def mwmae_speedrun(
     out: str = "",  # table .csv to add a line to; default: print only
     **settings: Settings("settings", "PretrainConfig", ("probe", *_CHOSEN)),
 ):
-    """Time a run from nothing until a linear layer on its encoder is right often enough about the
-    labelled sounds of --probe (built-in ones by default). Exits with 1 if it never is."""
+    """Time a run until a linear layer on its encoder is right often enough; it begins from nothing.
+    --probe names the labelled sounds (built-in ones by default). Exits with 1 if it never is."""
     from mwmae.processes import processes
     from mwmae.speedrun import add_line, read_table, speedrun
     if out:
