@@ -43,7 +43,7 @@ def measure(
 
 @call_parse
 def main(
-    data: str = None,  # folder of sounds; default: clips of the built-in corpus, written as FLAC files
+    data: str | None = None,  # folder of sounds; default: clips of the built-in corpus, written as FLAC files
     clips: int = 600,  # how many of those
     model: str = "mwmae_nano_4x16",  # the smallest model waits the most
     epochs: int = 1,  # passes over the data

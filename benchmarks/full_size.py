@@ -148,7 +148,7 @@ def main(
     epochs: int = 3,  # Passes over the training rows
     precision: str = "fp32",  # Of the probe's large products: fp32 or bf16
     threads: int = 2,  # Threads of PyTorch
-    one: str = None,  # Measure this task in this process and print the row (the program calls itself so)
+    one: str | None = None,  # Measure this task in this process and print the row (the program calls itself so)
 ):
     "Measure the largest tasks, each in a process of its own."
     common = facts("wall", threads)

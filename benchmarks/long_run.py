@@ -144,7 +144,7 @@ def main(
             decoder_depth=1,
         )
         save_model(MaskedAutoencoder(config), folder / "model")
-        begin = "from mwmae.commands import run_at_command_line; from mwmae.commands import mwmae_embed; "
+        begin = "from mwmae.command_line import run_at_command_line; from mwmae.commands import mwmae_embed; "
         begin += "run_at_command_line(mwmae_embed.__wrapped__)"
         command = [
             sys.executable,

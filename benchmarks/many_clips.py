@@ -207,7 +207,7 @@ def main(
     scratch: str,  # Folder for the store, removed at the end
     clips: int = 2_000_000,  # Clips in it
     repeats: int = 5,  # Processes and rounds that are measured, each way
-    one: int = None,  # Measure the store SCRATCH with so many loader processes and print it (the program calls itself so)
+    one: int | None = None,  # Measure the store SCRATCH with so many loader processes and print it (the program calls itself so)
 ):
     "Measure a store of millions of clips; prints a table and appends it to benchmarks/results/many_clips.csv."
     if one is not None:

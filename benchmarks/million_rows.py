@@ -62,7 +62,7 @@ def write(table, folder, sounds, size):
 def pandas_filter(table):
     "The rows of a folder, with pandas."
     import pandas as pd
-    import pyarrow.parquet  # what pandas reads tables with
+    import pyarrow.parquet  # noqa: F401 - what pandas reads tables with
     yield
     yield len(pd.read_parquet(table, filters=[("file", ">=", ASKED), ("file", "<", BEHIND)]))
 
@@ -70,14 +70,14 @@ def pandas_filter(table):
 def pandas_column(table):
     "One column, with pandas."
     import pandas as pd
-    import pyarrow.parquet
+    import pyarrow.parquet  # noqa: F401
     yield
     yield len(pd.read_parquet(table, columns=["file"]))
 
 
 def pandas_open(table):
     "Schema and number of rows, with pyarrow, which pandas has no call for."
-    import pandas as pd
+    import pandas as pd  # noqa: F401
     import pyarrow.parquet
     yield
     yield pyarrow.parquet.ParquetFile(table).metadata.num_rows
@@ -110,7 +110,7 @@ def polars_open(table):
 def duckdb_filter(table):
     "The rows of a folder, with DuckDB, as an Arrow table."
     import duckdb
-    import pyarrow
+    import pyarrow  # noqa: F401 - what DuckDB hands its answer over in
     yield
     found = duckdb.sql(f"SELECT * FROM '{table}' WHERE file >= '{ASKED}' AND file < '{BEHIND}'")
     yield len(found.to_arrow_table())
@@ -119,7 +119,7 @@ def duckdb_filter(table):
 def duckdb_column(table):
     "One column, with DuckDB."
     import duckdb
-    import pyarrow
+    import pyarrow  # noqa: F401
     yield
     yield len(duckdb.sql(f"SELECT file FROM '{table}'").to_arrow_table())
 
@@ -175,7 +175,7 @@ def main(
     steps: int = 1000,  # Rows of each
     size: int = 256,  # Values of an embedding
     repeats: int = 3,  # Processes that are measured, each way
-    way: str = None,  # Measure this way with the table SCRATCH and print it (the program calls itself so)
+    way: str | None = None,  # Measure this way with the table SCRATCH and print it (the program calls itself so)
 ):
     "Measure a table of a million rows; prints what it found and appends it to benchmarks/results/million_rows.csv."
     if way:

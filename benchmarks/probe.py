@@ -133,15 +133,15 @@ def compare_precisions(common, results):
 def main(
     embeddings: str,  # Folder of embedded tasks
     kit_runs: str,  # Folder of the kit's runs
-    judge: str = None,  # Script that runs the kit; default: compare with what is there
-    venv: str = None,  # Environment in which the script keeps the kit
+    judge: str | None = None,  # Script that runs the kit; default: compare with what is there
+    venv: str | None = None,  # Environment in which the script keeps the kit
     grid: str = "paper",  # paper or kit
     seeds: int = 10,  # Number of seeds
-    kit_seeds: int = None,  # Number of seeds that the kit runs; default: as many
+    kit_seeds: int | None = None,  # Number of seeds that the kit runs; default: as many
     threads: int = 1,  # Threads of both
     repeats: int = 3,  # Number of times to time ours
     precisions: str = "fp32",  # Of ours: fp32, bf16 (products), half (float16 embeddings), each also with -screened
-    name: str = None,  # What to call these tasks in the results; default: the folder's name
+    name: str | None = None,  # What to call these tasks in the results; default: the folder's name
 ):
     "Time and compare both probes."
     folders = sorted(path.parent for path in Path(embeddings).resolve().glob("*/task_metadata.json"))

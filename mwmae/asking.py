@@ -37,7 +37,7 @@ from mwmae.task_results import (
     check_seed_group, check_splits, kept_result, result_path, score_embeddings, TaskResult,
 )
 from .hear import announced, begin_jobs, check_found, hear, refuse, run_jobs
-from .report import report_text, ways_report, ways_table
+from .report import report_text, ways_report
 
 # %% ../nbs/63_asking.ipynb #c97121c3
 class FoldRows(NamedTuple):

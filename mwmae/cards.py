@@ -12,7 +12,7 @@ import math
 import platform
 import re
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timezone
+from datetime import date, datetime, UTC
 from functools import cache
 from pathlib import Path
 
@@ -363,7 +363,7 @@ def _result_files(folder):
         except (InputError, OSError) as error:
             yield None, None, str(error)
             continue
-        written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         yield result, written.date().isoformat(), None
 
 # %% ../nbs/67_cards.ipynb #8af5a33e

@@ -16,8 +16,8 @@ from functools import wraps
 from inspect import signature, unwrap
 from pathlib import Path
 from traceback import extract_tb
-from types import FunctionType, ModuleType
-from typing import NamedTuple, NoReturn
+from types import FunctionType, ModuleType, NoneType, UnionType
+from typing import get_args, NamedTuple, NoReturn
 
 from fastcore.script import anno_parser
 
@@ -162,6 +162,12 @@ def add_version(
     parser.add_argument("--version", action="version", version=f"mwmae {mwmae.__version__}",
                         help="print the version of the library")
 
+# %% ../nbs/58_command_line.ipynb #a856034e
+def _given_type(annotation):
+    "The type of what is typed: of `int | None`, whose None stands for no option, it is int."
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return kinds[0] if isinstance(annotation, UnionType) and len(kinds) == 1 else annotation
+
 # %% ../nbs/58_command_line.ipynb #69037137
 _CODE_HELP = ("Python file of yours, or notebook with cells marked #| export, to run first; it "
               "adds parts by name, such as positions, windows, sources or scores")
@@ -172,7 +178,8 @@ def command_parser(
 ) -> tuple:  # its parser, and the names of the values that it takes
     "Make the parser of a command."
     known = signature(func)
-    own = [value for value in known.parameters.values() if value.kind is not value.VAR_KEYWORD]
+    own = [value.replace(annotation=_given_type(value.annotation))
+           for value in known.parameters.values() if value.kind is not value.VAR_KEYWORD]
     plain = FunctionType(func.__code__, func.__globals__, func.__name__)
     plain.__signature__ = known.replace(parameters=own)
     plain.__doc__ = func.__doc__

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fastcore.script import Param
 
-from .command_line import command, readable_errors, run_at_command_line, Settings
+from .command_line import command, Settings
 
 # %% ../nbs/76_commands.ipynb #c8987ee7
 @command
@@ -27,7 +27,7 @@ def mwmae_prepare(
     workers: int = 0,  # number of processes; 0 takes all cores
     # the share of a job array, such as 3/16: the third of sixteen blocks of the sounds; whoever
     # finishes last puts all parts together; default: all sounds
-    part: str = None,
+    part: str | None = None,
 ):
     "Make a spectrogram store for mwmae_pretrain. Run it again to continue, or to add new sounds."
     from mwmae.store import prepare
@@ -58,7 +58,7 @@ def _given(settings):
 @command
 def mwmae_pretrain(
     # run folder; default: the next number in runs/, with --resume the newest run
-    out: str = None,
+    out: str | None = None,
     resume: Param(
         "go on with a run that was stopped or killed, to the same result; "
         "auto: begin it if there is none yet in --out",
@@ -93,31 +93,32 @@ def mwmae_embed(
         nargs="+"),
     # folder to fill: one .npy for each sound, and skipped.csv; default: embeddings, with
     # --classify classes
-    out: str = None,
+    out: str | None = None,
     # model folder, run folder, owner/name on the hub, or packaged; default: the newest run in
     # runs/, or else the packaged model
-    model: str = None,
+    model: str | None = None,
     timestamps: bool = False,  # one embedding for every 40 ms instead of one for the whole sound
     table: bool = False,  # write one table, embeddings.parquet, in place of a file for each sound
     # write labels in place of embeddings, classes.csv, with a model from mwmae_finetune
     classify: bool = False,
     # the share of a job array, such as 3/16: every sixteenth sound from the third on, into a folder
     # of its own inside --out; default: all sounds
-    part: str = None,
+    part: str | None = None,
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
-    layers: str = None,
+    layers: str | None = None,
     # a whole sound is the mean of its steps, their max, their std (deviation over time), or several
     # side by side such as mean+std; default: as the model says, otherwise mean
-    pool: str = None,
+    pool: str | None = None,
     # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps;
     # default: as the model says, otherwise 0
-    overlap: float = None,
+    overlap: float | None = None,
     precision: str = "fp32",  # fp32, or bf16 for the encoder
-    batch: int = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
+    batch: int | None = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
     # processes that read the sounds; 0 reads them in this process; default: one for each core
-    workers: int = None,
-    device: str = None,  # where to compute, such as cpu or cuda:1; default: a GPU if there is one
+    workers: int | None = None,
+    # where to compute, such as cpu or cuda:1; default: a GPU if there is one
+    device: str | None = None,
 ):
     "Embed sounds with a pre-trained encoder, or name them. Finished files are skipped."
     from mwmae.embed import choose_device
@@ -148,9 +149,10 @@ def mwmae_finetune(
     sounds: str,
     # model folder, run folder, owner/name on the hub, or packaged; default: the newest run in
     # runs/, or else the packaged model
-    model: str = None,
+    model: str | None = None,
     out: str = "classifier",  # model folder to write; an earlier classifier there is replaced
-    device: str = None,  # where to compute, such as cpu or cuda:1; default: a GPU if there is one
+    # where to compute, such as cpu or cuda:1; default: a GPU if there is one
+    device: str | None = None,
     # write the best epoch so far of a run that was stopped or killed, and train no more
     finish: bool = False,
     **settings: Settings("tune_steps", "FinetuneConfig", leave_out=("sounds", "model")),
@@ -194,20 +196,20 @@ def mwmae_export(
     format: str = "onnx",
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
-    layers: str = None,
+    layers: str | None = None,
     # a whole sound is the mean of its steps, their max, their std (deviation over time), or several
     # side by side such as mean+std; default: as the model says, otherwise mean
-    pool: str = None,
+    pool: str | None = None,
     # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
     # model that says otherwise; default: as the model says, otherwise 0
-    overlap: float = None,
+    overlap: float | None = None,
     # with --format folder: Markdown file for the end of the model card, such as the credits of
     # the recordings
-    notes: str = None,
+    notes: str | None = None,
     # with --format folder: licence of the weights, as the hub names it; default: apache-2.0
-    licence: str = None,
+    licence: str | None = None,
     # with --format folder: name of the model in its card; default: the name of the folder
-    title: str = None,
+    title: str | None = None,
 ):
     """Write a model as one ONNX file or program, or its encoder as a model folder.
     A file turns sound into embeddings."""
@@ -240,7 +242,7 @@ def mwmae_convert(
     checkpoint_dir: str,  # folder of a published checkpoint: checkpoint_<step> and config.json
     out: str,  # model folder to write
     # heads of the encoder; default: those of the paper's encoder of the same width
-    encoder_heads: int = None,
+    encoder_heads: int | None = None,
 ):
     "Turn the published JAX weights into a model folder that this library loads."
     from mwmae.convert import convert
@@ -255,7 +257,7 @@ def mwmae_hear(
     # model or run folder, name on the hub, packaged, HEAR module, random, logmel, or
     # transformers:NAME@LAYER (folder or name on the hub); several with commas; default: newest run
     # (without any, packaged) and both baselines
-    model: str = None,
+    model: str | None = None,
     # grid of the probe: paper, kit, or a JSON file with a list of points; with -screened at the end
     # of the name, points are compared early and only the best of them trained to the end
     grid: str = "paper",
@@ -265,31 +267,32 @@ def mwmae_hear(
     seeds: int = 10,  # number of seeds; for each, fewshot draws ten times
     out: str = "hear",  # folder for embeddings and results
     # score the ready embeddings in this folder, <model>/<task>, made here or by hear-eval-kit
-    embeddings: str = None,
+    embeddings: str | None = None,
     # encoders of this library: blocks whose outputs are laid side by side, such as 3,6,12, or all,
     # or final for the final output; default: as the model says, otherwise final
-    layers: str = None,
+    layers: str | None = None,
     # encoders of this library: a whole sound is the mean of its steps, their max, their std
     # (deviation over time), or several side by side such as mean+std; default: as the model says,
     # otherwise mean
-    pool: str = None,
+    pool: str | None = None,
     # encoders of this library: share of a unit of two seconds that it has in common with the next;
     # default: as the model says, otherwise 0
-    overlap: float = None,
+    overlap: float | None = None,
     # factors of the probe's large products: fp32, or bf16, which is faster where the processor has
     # it, with scores that agree within their intervals
     probe_precision: str = "fp32",
     half: bool = False,  # keep embeddings as float16: half the disk, scores that agree
-    # seeds of a probe that a process takes at a time, so that several can share a task; default: all
-    seed_group: int = None,
+    # seeds of a probe that a process takes at a time, so that several can share a task;
+    # default: all
+    seed_group: int | None = None,
     plan: bool = False,  # only say how much disk, memory and time each job will take
     # where to compute, such as cpu or cuda; default: the accelerator if there is one
-    device: str = None,
+    device: str | None = None,
     list: bool = False,  # only list the tasks that are there, and those of HEAR that are missing
     # download HEAR's tasks into the folder, after their sizes and licences are said: names with
     # commas such as ESC-50,BO, or open for all, paper for the paper's ten; here: only unpack the
     # archives that lie there; list: only list names, sizes and licences
-    get: str = None,
+    get: str | None = None,
     rate: int = 48000,  # with --get: sampling rate of the archives, Hz
     home: str = "zenodo",  # with --get: zenodo, which has 48000 Hz only, or a mirror's address
     keep: bool = False,  # with --get: keep downloaded archives after they are unpacked
@@ -350,7 +353,7 @@ def mwmae_report(
     reference: Param(
         "models whose worst and best scores s(m) refers to; default: all of the table",
         str, nargs="+") = None,
-    paper: int = None,  # show the paper's Table 4, 5, 6 or 7 beside the results
+    paper: int | None = None,  # show the paper's Table 4, 5, 6 or 7 beside the results
     # grid of hear-eval-kit's results (paper or kit), which its files do not always show
     kit_grid: str = "",
     # intervals over runs of pre-training: models called NAME, NAME-1, NAME-2 are runs of NAME
@@ -409,19 +412,20 @@ def _report(paths, out, compare, reference, paper, kit_grid, runs, significance,
 @command
 def mwmae_analyze(
     models: Param("one model folder or run folder, or two to show side by side", nargs="*"),
-    data: str = None,  # sounds: folder, spectrogram store, manifest or archive
-    out: str = None,  # folder for figures and tables; files of the same names in it are replaced
+    data: str | None = None,  # sounds: folder, spectrogram store, manifest or archive
+    # folder for figures and tables; files of the same names in it are replaced
+    out: str | None = None,
     clips: int = 32,  # number of clips, drawn at random
     tokens: int = 10_000,  # patches on which heads are compared, at most
     # share of each head's variance to keep before comparing, as SVCCA does, such as 0.99
     variance: float = 1.0,
     ratios: str = "0.5,0.8,0.9",  # mask ratios of the reconstructions
     # numbers of the clips to draw, as in clips.csv, such as 2,5; default: the first three
-    shown: str = None,
-    block: int = None,  # attention maps of this block's heads; default: the last block
-    window: int = None,  # attention maps of the decoder's heads with this window only
+    shown: str | None = None,
+    block: int | None = None,  # attention maps of this block's heads; default: the last block
+    window: int | None = None,  # attention maps of the decoder's heads with this window only
     # the patch that looks, in attention maps of the first clip shown; default: its loudest
-    patch: int = None,
+    patch: int | None = None,
     seed: int = 0,  # seed of the choice of clips, crops and masks
     formats: str = "png,svg,pdf",  # formats of the figures
 ):
@@ -447,10 +451,10 @@ def mwmae_ablate(
     budget: str = "tiny",
     # what to train on: folder of sounds, store, manifest or archive; default: the built-in corpus
     data: str = "builtin",
-    tasks: str = None,  # folder of HEAR tasks to be scored on; default: the built-in tasks
+    tasks: str | None = None,  # folder of HEAR tasks to be scored on; default: the built-in tasks
     out: str = "ablations",  # folder of runs, results and tables; several tables share it
-    epochs: int = None,  # passes over the data; default: the budget's
-    seeds: int = None,  # seeds of the probe; default: the budget's
+    epochs: int | None = None,  # passes over the data; default: the budget's
+    seeds: int | None = None,  # seeds of the probe; default: the budget's
 ):
     "Make a table of ablations: train and compare MAE and MW-MAE. Run it again to continue."
     from mwmae.ablations import ablate

@@ -205,7 +205,7 @@ def _need_onnx():  # the packages onnx and onnxruntime
     try:
         import onnx
         import onnxruntime
-        import onnxscript
+        import onnxscript  # noqa: F401 - PyTorch writes the file with it
     except ImportError:
         raise InputError("ONNX needs onnx, onnxscript and onnxruntime, which are not all "
                          "installed: pip install 'mwmae[onnx]'") from None

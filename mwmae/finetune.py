@@ -38,11 +38,11 @@ from mwmae.classifier import (
     save_classifier, SEPARATOR,
 )
 from mwmae.examples import (
-    choose_answers, choose_held_out, choose_some, embed_examples, Examples, labels_checksum,
+    choose_answers, choose_held_out, choose_some, embed_examples, labels_checksum,
     read_examples, sound_labels, stored_examples,
 )
 from .tune_steps import FinetuneConfig, rank_epoch, score_examples
-from .tune import describe_job, differing_job, fine_tune, read_progress, Tuning
+from .tune import describe_job, differing_job, read_progress, Tuning
 
 # %% ../nbs/55_finetune.ipynb #e8647159
 def _check_layers(layers, depth):

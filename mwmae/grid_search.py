@@ -11,7 +11,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from fastcore.basics import patch

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .audio import InputError
 from mwmae.patches import (
-    find_part, grid_size, PatchEmbed, patchify, position_table, POSITIONS, rotation, unpatchify,
+    find_part, grid_size, PatchEmbed, patchify, position_table, POSITIONS, rotation,
 )
 from mwmae.masking import (
     keep_visible, masked_loss, MASKING, restore_order, Target, TARGETS, visible_count,

@@ -334,7 +334,8 @@ def finish(
 ) -> list[Trained]:  # in the order of the runs
     "Train until each run has stopped, and test it at its best."
     self.go_on()
-    z, settings = _predict(self.probes, self.test.x, *self.best), [run.settings for run in self.found]
+    z = _predict(self.probes, self.test.x, *self.best)
+    settings = [run.settings for run in self.found]
     for name, values in test_scores(self.task, z, self.test, settings).items():
         for run, value in zip(self.found, values):
             run.test[name] = value

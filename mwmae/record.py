@@ -30,7 +30,7 @@ from mwmae.files import (
     remove_leftovers, save_config, shown,
 )
 from mwmae.checkpoints import (
-    check_checkpoint, list_checkpoints, newest_checkpoint, runs_by_age,
+    check_checkpoint, newest_checkpoint, runs_by_age,
 )
 from .models import INSTALLED
 from .workers import world_sentence

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import torch

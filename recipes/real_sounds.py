@@ -86,7 +86,8 @@ def task_named(here, name):
 # --- Commands, as one types them
 
 START = """import sys
-from mwmae.commands import run_at_command_line, {0}
+from mwmae.command_line import run_at_command_line
+from mwmae.commands import {0}
 sys.argv[0] = "{0}"
 run_at_command_line({0}.__wrapped__)"""
 

@@ -208,7 +208,8 @@ class Browse:
 
     def links(self):
         "All links and anchors between pages lead somewhere; the anchors are those that the browser sees."
-        for self.where, look in self.seen.items():
+        for where, look in self.seen.items():
+            self.where = where
             for link in dict.fromkeys(look["links"]):
                 address, anchor = urldefrag(link)
                 if not address.startswith(self.address):
@@ -231,7 +232,8 @@ class Browse:
         chapters = [n for n in listed if "default_exp" in (self.nbs / n).read_text(encoding="utf-8")]
         for names in [*sections, chapters]:
             self.check(names == sorted(names, key=number), f"not in the order of their numbers: {names}")
-        for self.where, look in self.seen.items():
+        for where, look in self.seen.items():
+            self.where = where
             pages = [urldefrag(link)[0].removeprefix(self.address) for link in look["sidebar"]]
             self.check(pages == [page_name(n) for n in listed], "its sidebar does not follow _quarto.yml")
 

@@ -139,7 +139,7 @@ def run_command(
     *arguments,  # of the command line
 ) -> tuple[int, str]:  # exit status, and what it wrote to standard error
     "Run a command in this process, as at the command line."
-    from mwmae.commands import run_at_command_line
+    from mwmae.command_line import run_at_command_line
 
     kept, stderr, status = sys.argv, os.dup(2), 0
     sys.argv = [function.__name__, *map(str, arguments)]

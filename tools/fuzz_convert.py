@@ -76,7 +76,7 @@ def hostile_array(
         lambda: array(shape, kind.encode(), data), lambda: array(shape, kind, data.hex()), lambda: array(HOSTILE[rng.integers(5)], kind, data),
         lambda: array(shape, kind, data, int(rng.choice([0, 2, 3, 4, 127]))), lambda: msgpack.ExtType(1, rng.bytes(20)), lambda: msgpack.ExtType(1, b""),
         lambda: array(shape, "float64", np.full(len(data) // 4, 1e300).tobytes()), lambda: array(shape, "bfloat16", data[: len(data) // 2]),
-        lambda: array(shape, "float16", np.full(len(data) // 4, np.inf, np.float16).tobytes()), lambda: None, lambda: 0.5, lambda: "text", lambda: b"bytes", lambda: [1, 2], lambda: {}]
+        lambda: array(shape, "float16", np.full(len(data) // 4, np.inf, np.float16).tobytes()), lambda: None, lambda: 0.5, lambda: "text", lambda: b"bytes", lambda: [1, 2], dict]
     return forms[rng.integers(len(forms))]()
 
 
@@ -178,7 +178,7 @@ def main(
     cases: int = 1000,  # how many cases
     seed: int = 0,  # of all choices
     first: int = 0,  # number of the first case, to repeat one
-    checkpoint: str = None,  # folder of a published checkpoint to start from; default: a small one made here
+    checkpoint: str | None = None,  # folder of a published checkpoint to start from; default: a small one made here
     show: bool = False,  # print every case
 ):
     "Try many cases, print what became of them, and exit 1 if anything happened that must not."

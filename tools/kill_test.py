@@ -32,7 +32,7 @@ from fastcore.script import call_parse
 
 from mwmae.audio import SAMPLE_RATE
 from mwmae.sharing import save_pretrained
-from mwmae.commands import run_at_command_line
+from mwmae.command_line import run_at_command_line
 from mwmae.checkpoints import fingerprint
 from mwmae.model import MaskedAutoencoder, model_config
 from mwmae.sounds import synth_clip

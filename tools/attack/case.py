@@ -119,7 +119,7 @@ def _call(case, words, work):
         sys.stderr = io.TextIOWrapper(
             open(2, "wb", closefd=False), encoding=encoding, errors="backslashreplace", line_buffering=True
         )
-        from mwmae.commands import run_at_command_line
+        from mwmae.command_line import run_at_command_line
 
         sys.argv = words
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE):

@@ -25,9 +25,9 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-from attack import archives, faults, models, options, pairs, results, sounds, tables, tasks  # noqa: E402
-from attack.case import Case, end_with_parent, try_case  # noqa: E402
-from attack.fixtures import import_everything, make_all, make_by_commands  # noqa: E402
+from attack import archives, faults, models, options, pairs, results, sounds, tables, tasks
+from attack.case import Case, end_with_parent, try_case
+from attack.fixtures import import_everything, make_all, make_by_commands
 
 SUBJECTS = (archives, tables, models, results, sounds, tasks, faults, pairs, options)
 

@@ -39,6 +39,6 @@ def files() -> dict[str, bytes]:  # by name
         "short.wav": wav(chirp(0.3, 16_000), 16_000),
         "half_an_hour.wav": wav(hour, 16_000),
         "silent.wav": wav(np.zeros(32_000), 16_000),
-        "notes.txt": "These are words, and no sound.\n".encode() * 20,
+        "notes.txt": b"These are words, and no sound.\n" * 20,
         "empty.wav": b"",
     }

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchaudio
 from fastcore.script import call_parse
 from library import draw_mask, place, SOUNDS, uniform
 from mwmae.attention import win_attention, window_sizes
