@@ -1,4 +1,5 @@
 """Packaging of mwmae: everything is read from settings.ini, so that a version or a pin stands once."""
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -12,15 +13,29 @@ STATUSES = {"1": "1 - Planning", "2": "2 - Pre-Alpha", "3": "3 - Alpha", "4": "4
 OLDEST, NEWEST = (int(settings[name].split(".")[1]) for name in ("min_python", "newest_python"))
 EXTRAS = {name: settings[f"{name}_requirements"].split() for name in ("parquet", "remote", "transformers", "convert", "onnx")}
 
+
+
+def long_description():
+    "The README, with links that lead somewhere outside of the repository too."
+    text, tag = Path("README.md").read_text(encoding="utf-8"), f"v{settings['version']}"
+    text = re.sub(r"(!\[[^]]*\]\()(?!https?:|#)", rf"\1{settings['git_url']}/raw/{tag}/", text)
+    return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\1{settings['git_url']}/blob/{tag}/", text)
+
+
 setup(
     name=settings["lib_name"],
     version=settings["version"],
     description=settings["description"],
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     author=settings["author"],
     author_email=settings["author_email"],
     url=settings["git_url"],
+    project_urls={
+        "Documentation": settings["doc_host"] + settings["doc_baseurl"],
+        "Changelog": f"{settings['git_url']}/blob/{settings['branch']}/CHANGELOG.md",
+        "Issues": f"{settings['git_url']}/issues",
+    },
     license="Apache-2.0",
     license_files=["LICENSE"],
     keywords=settings["keywords"],
@@ -28,6 +43,7 @@ setup(
         f"Development Status :: {STATUSES[settings['status']]}",
         f"Intended Audience :: {settings['audience']}",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",
+        "Typing :: Typed",
         *(f"Programming Language :: Python :: 3.{minor}" for minor in range(OLDEST, NEWEST + 1)),
     ],
     packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import yaml
+from common import page_name
 from fastcore.script import call_parse
 from nbdev.config import get_config
 from playwright.sync_api import sync_playwright
@@ -111,13 +112,6 @@ def serve(
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
-
-
-def page_name(
-    notebook: str,  # name of a notebook, as 02_masking.ipynb
-) -> str:  # name of its page, as masking.html
-    "The page that nbdev makes of a notebook."
-    return re.sub(r"^\d+[a-zA-Z0-9]*_", "", Path(notebook).stem.lower()) + ".html"
 
 
 def count_formulas(

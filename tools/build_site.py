@@ -3,7 +3,8 @@
 The published site is rendered from the same _proc and the same _quarto.yml by Quarto (--process stops
 before rendering). Before either renders, a page that shows the source of a function gets no signature above it
 (page_filter.py), signatures are mended where nbdev leaves them unreadable, words in tables go to the left, no
-line breaks between a number and its sign, and the page 'Try it' gets what it runs on (try/build.py). smalldocs is
+line breaks between a number and its sign, and the page 'Try it' gets what it runs on (try/build.py). llms_txt.py lists
+all pages for programs that read. smalldocs is
 brought to do four things as nbdev and Quarto do: name a page as nbdev does (02_masking.ipynb is masking.html),
 link names in backticks to this copy of the site, load KaTeX from the site, and ask no other host for fonts
 (fonts.scss does that for Quarto).
@@ -25,6 +26,7 @@ from fastcore.script import call_parse
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.quarto import refresh_quarto_yml
+from llms_txt import llms_txt
 from page_filter import PageFilter
 from smalldocs import layout
 from smalldocs.config import load
@@ -178,11 +180,13 @@ def main(
         sys.exit(f"{error}\nCells that import, are exported or call show_doc run here, without those before them: "
                  "keep imports in cells of their own.")
     mend(proc)
+    address = config.doc_host + config.doc_baseurl
+    (proc / "llms.txt").write_text(llms_txt(config.nbs_path, config.title, address), encoding="utf-8")
     subprocess.run([sys.executable, Path(__file__).parent / "try" / "build.py", proc / "try"], check=True)
     if process:
         return
     layout.KATEX = "katex"
-    site = NotebookSite(load(proc), config.doc_host + config.doc_baseurl)
+    site = NotebookSite(load(proc), address)
     pages = site.build()
     warnings = [w for w in site.warnings if not any(e in w for e in EXPECTED)]
     shutil.move(proc / config.doc_path.name, config.doc_path)

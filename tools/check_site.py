@@ -1,6 +1,6 @@
 """Check a built site: links, anchors, pictures, page sizes, and that every page can be reached.
 
-Looks only at files: an address on another host is not asked for.
+llms.txt has to link to every page. Looks only at files: an address on another host is not asked for.
 """
 import json
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup
+from common import page_name
 from fastcore.script import call_parse
 from nbdev.config import get_config
 
@@ -70,6 +71,23 @@ def check(
     return checked, broken, problems
 
 
+def check_list(
+    site: Path,  # the folder of the site
+    address: str,  # where it is published
+    pages: set,  # names of the pages that have to be listed
+) -> tuple[int, list[str]]:  # links checked, problems
+    "Check that `llms.txt` has the parts that its readers expect, and that it links to every page."
+    if not (site / "llms.txt").is_file():
+        return 0, ["llms.txt: missing"]
+    text = (site / "llms.txt").read_text(encoding="utf-8")
+    problems = [] if re.match(r"# .+\n\n> .+\n\n\S", text) else ["llms.txt: does not begin with a title and a summary"]
+    links = re.findall(r"^- \[.+\]\((\S+)\): \S", text, re.MULTILINE)
+    listed = {link.removeprefix(f"{address}/") for link in links}
+    problems += [f"llms.txt: {name}: there is no such file" for name in sorted(listed) if not (site / name).is_file()]
+    problems += [f"llms.txt: {name}: not listed" for name in sorted(pages - listed)]
+    return len(links), problems
+
+
 @call_parse
 def main(
     site: str = "",  # the folder of the site (default: doc_path of settings.ini)
@@ -80,6 +98,10 @@ def main(
     for notebook in sorted(get_config().nbs_path.glob("*.ipynb")):
         if lost := beside_title(notebook):
             problems.append(f"{notebook.name}: in the cell of the title, so left out of the page: {lost[:60]}")
+    config = get_config()
+    names = {page_name(path.name) for path in config.nbs_path.glob("*.ipynb")}
+    listed, wrong = check_list(folder, config.doc_host + config.doc_baseurl, names)
+    checked, problems = checked + listed, problems + wrong
     for line in broken + problems:
         print(line)
     print(f"{checked} links checked, {len(broken)} broken, {len(problems)} other problems")

@@ -1,4 +1,5 @@
-"""What several of these programs need: a HEAR task, a published checkpoint, and a command that runs in this process.
+"""What several of these programs need: a HEAR task, a published checkpoint, a command that runs in this process, and the
+name of a page.
 
 The library and its extras are imported where they are used, so that a program can decide when to import them.
 """
@@ -6,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -16,6 +18,13 @@ ARGUMENTS = {
     "img_size": [200, 80], "patch_size": [4, 16], "decoder_num_heads": 8, "window_sizes": 0,
     "decoder_window_sizes": [2, 5, 10, 25, 50, 125, 0, 0],
 }
+
+
+def page_name(
+    notebook: str,  # name of a notebook, as 02_masking.ipynb
+) -> str:  # name of its page, as masking.html
+    "The page that nbdev makes of a notebook."
+    return re.sub(r"^\d+[a-zA-Z0-9]*_", "", Path(notebook).stem.lower()) + ".html"
 
 
 def tone(
