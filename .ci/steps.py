@@ -110,6 +110,12 @@ def check_notebooks(checks: Checks) -> None:
     checks.report("nbdev_test", code == 0 and bool(notebooks) and not changes, log + changes, time.monotonic() - start)
 
 
+def check_code(checks: Checks) -> None:
+    "Chapters, package and programs have no mistakes that can be seen without running them."
+    checks.step("ruff", "ruff", "check", ".")
+    checks.step("mypy", "mypy")
+
+
 def check_scripts(checks: Checks) -> None:
     "The scripts of the page 'Try it' compute what the library computes, and are clean."
     folder = checks.project / "tools" / "try"
@@ -171,6 +177,9 @@ def check_commands(checks: Checks) -> None:
     for script in settings["DEFAULT"]["console_scripts"].split():
         command = script.partition("=")[0]
         checks.step(f"{command} --help", command, "--help", folder=checks.work)
+    listed = checks.step("python -m mwmae", "python", "-m", "mwmae", folder=checks.work)
+    checks.report("it lists the commands", "\n  embed " in listed, listed)
+    checks.step("a script for the Tab key", "bash", "-c", 'eval "$(mwmae --completion bash)" && complete -p mwmae_embed', folder=checks.work)
 
 
 def refuses(checks: Checks, name: str, *command: str) -> None:
@@ -211,6 +220,7 @@ def check_main_job(checks: Checks) -> None:
     refuses(checks, "an option that is not there", "mwmae_pretrain", "--nonsense", "3")
     refuses(checks, "a number that is none", "mwmae_pretrain", "--epochs", "three")
     refuses(checks, "arguments that are missing", "mwmae_prepare")
+    refuses(checks, "a command that is not there", "mwmae", "pretrian")
 
 
 def main() -> None:
@@ -222,7 +232,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_gpu, check_commands, check_main_job):
+                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_gpu, check_commands, check_main_job):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

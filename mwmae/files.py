@@ -9,7 +9,6 @@ __all__ = ['atomic_file', 'atomic_folder', 'read_json', 'save_config', 'load_con
 # %% ../nbs/08_files.ipynb #18cad6bf
 import dataclasses
 import errno
-import fcntl
 import json
 import os
 import re
@@ -33,9 +32,16 @@ from safetensors.torch import save_file
 
 from .audio import InputError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 # %% ../nbs/08_files.ipynb #735153a3
 def _flush(path):
     "Wait until the file or folder `path` is on the disk."
+    if sys.platform == "win32":
+        return  # Windows does this only for files that are open for writing
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -47,7 +53,7 @@ def flush_all(
     paths: list,  # files and folders
 ):
     "Wait until all of `paths` are on the disk."
-    if len(paths) > 500:  # one call for the whole disk is then faster
+    if len(paths) > 500 and sys.platform != "win32":  # one call for the whole disk is then faster
         os.sync()
     else:
         for path in paths:
@@ -423,6 +429,15 @@ def when_free(
         except InUse:
             time.sleep(pause)
 
+# %% ../nbs/08_files.ipynb #ffe7264e
+def _lock(file):
+    "Take the lock of an open file; raises `OSError` if another process has it."
+    if sys.platform == "win32":
+        os.lseek(file.fileno(), 1 << 30, os.SEEK_SET)  # others still read the name of the holder
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 # %% ../nbs/08_files.ipynb #bcbfe3c0
 class FolderClaim(AbstractContextManager):
     """The right to write into a folder.
@@ -441,7 +456,7 @@ class FolderClaim(AbstractContextManager):
                 raise InputError(f"{folder}: in use by this process already; choose another folder")
             self.file = open(self.folder / ".lock", "a+", encoding="utf-8", errors="replace")
             try:
-                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(self.file)
             except OSError as error:
                 self.file.seek(0)
                 holder = self.file.read(300).strip() or "another process"
