@@ -10,7 +10,7 @@ import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -79,7 +79,7 @@ def _pair(
             Arm(setting, "MW-MAE", {"model": f"mwmae_{model}", **changed})]
 
 # %% ../nbs/49_ablations.ipynb #717fc186
-_WINDOWS = {
+_WINDOWS: dict[str, dict[str, Any]] = {
     "all windows": dict(),
     "all windows, position bias": dict(rel_pos_bias=True),
     "small windows": dict(windows=[2, 2, 5, 5, 10, 10, 25, 25]),
@@ -209,10 +209,10 @@ def _score_run(
 ) -> list[TaskResult]:  # one for each task
     "Embed every task with a run and probe the embeddings; finished files are skipped."
     model, results = open_hear_model(str(run)), []
-    seeds = list(range(seeds))
     for task in tasks:
         embeddings = embed_task(task, model, out / "embeddings" / run.name / task.full_name)
-        results.append(score_embeddings(embeddings, run.name, "paper", seeds, out / "results"))
+        result = score_embeddings(embeddings, run.name, "paper", range(seeds), out / "results")
+        results.append(result)
     return results
 
 # %% ../nbs/49_ablations.ipynb #900ba15b
@@ -382,14 +382,14 @@ def ablate(
     "Make a table, and write it to `out` as text, CSV and picture. Raises `InputError`."
     if budget not in BUDGETS:
         raise InputError(f"budget is {budget!r}, expected one of {', '.join(BUDGETS)}")
-    given = {"epochs": epochs, "seeds": seeds}
+    given: dict[str, Any] = {"epochs": epochs, "seeds": seeds}
     given = {name: value for name, value in given.items() if value is not None}
     chosen = replace(BUDGETS[budget], **given)
     arms = table_arms(table, chosen)
+    folder = Path(tasks or out / "tasks")
     if tasks is None:
-        tasks = out / "tasks"
-        make_builtin_tasks(tasks)
-    found = [checked_task(path) for path in find_tasks(tasks)]
+        make_builtin_tasks(folder)
+    found = [checked_task(path) for path in find_tasks(folder)]
     if not found:
         raise InputError(f"{tasks}: holds no tasks, expected HEAR task folders")
     outcomes = run_table(arms, chosen, data, found, out)

@@ -199,8 +199,8 @@ def _write_attention(
     report.table("attention", pd.concat(tables, names=["model"]).reset_index("model"))
     report.figure("attention_entropy", show_by_depth(tables, "entropy")[0, 0].figure)
     for quantity in ("patches", "seconds", "mel_bins"):
-        axes = show_by_depth(tables, quantity)
-        report.figure(f"attention_distance_{quantity}", axes[0, 0].figure)
+        figure = show_by_depth(tables, quantity)[0, 0].figure
+        report.figure(f"attention_distance_{quantity}", figure)
 
 # %% ../nbs/48_analysis.ipynb #687d3780
 _MEASURES = {"pwcca": "PWCCA of the row's head in the column's", "cka": "linear CKA"}
@@ -358,6 +358,6 @@ def parse_numbers(
 ) -> tuple[int, ...] | None:  # the numbers; None if there is no text
     "Read numbers of clips. Raises `InputError` for anything else."
     try:
-        return text and tuple(map(int, str(text).split(",")))
+        return tuple(map(int, str(text).split(","))) if text else None
     except ValueError:
         raise InputError(f"shown is {text!r}, expected numbers of clips, such as 2,5") from None

@@ -10,8 +10,10 @@ import io
 import os
 import threading
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .audio import InputError
 from .files import check_file, errors_named, shown
@@ -37,7 +39,7 @@ def write_rows(
     path: Path,  # a .npy file, made if there is none
     count: int,  # rows to keep
     rows: list[np.ndarray],  # each (rows, *width); what comes behind them
-    dtype: np.dtype,  # of the array on disk
+    dtype: DTypeLike,  # of the array on disk
     width: tuple[int, ...] = (),  # shape of a row
 ):
     "Put arrays behind the first `count` rows of one on disk, and wait until they are there."
@@ -57,7 +59,7 @@ def write_rows(
 def map_rows(
     path: Path,  # a .npy file
     count: int,  # rows that it must have
-    dtype: np.dtype,  # of the array
+    dtype: DTypeLike,  # of the array
     width: tuple[int, ...] = (),  # shape of a row
 ) -> np.memmap:  # all of its rows, not read yet
     "Map an array. Raises `InputError` if it is damaged or another."
@@ -79,13 +81,13 @@ def map_rows(
     if len(array) < count:
         found = f"{len(array):,} rows"
         raise InputError(f"{path}: holds {found}, expected {count:,}; it is damaged")
-    return array
+    return cast(np.memmap, array)
 
 
 def read_rows(
     path: Path,  # a .npy file
     count: int,  # rows to take
-    dtype: np.dtype,  # of the array
+    dtype: DTypeLike,  # of the array
     width: tuple[int, ...] = (),  # shape of a row
 ) -> np.ndarray:  # (count, *width)
     "Read the first rows of an array on disk. Raises `InputError` if it is damaged or another."
@@ -122,7 +124,7 @@ class RowFile:
         self,
         path: Path,  # a .npy file
         count: int,  # rows that it must have
-        dtype: np.dtype,  # of the array
+        dtype: DTypeLike,  # of the array
         width: tuple[int, ...] = (),  # shape of a row
     ):
         self.path, self.dtype, self.width = path, np.dtype(dtype), width

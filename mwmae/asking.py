@@ -10,7 +10,7 @@ __all__ = ['WAYS', 'FoldRows', 'Answer', 'label_scores', 'best_of', 'ask_knn', '
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -132,7 +132,7 @@ _STRENGTHS = tuple(10.0**n for n in range(3, -5, -1))  # of the penalty, for eac
 def ridge_layers(
     x: Tensor,  # (n, d) standardised rows
     y: Tensor,  # (n, labels) 1 where a label holds
-    strengths: list[float],  # of the penalty, for each row
+    strengths: Sequence[float],  # of the penalty, for each row
 ) -> list[tuple[Tensor, Tensor]]:  # weights (d, labels) and bias (labels,) of each strength
     "Linear layers with the least squared error."
     bias = y.double().mean(0)
@@ -338,7 +338,7 @@ def ask_task(
     task: Task,  # a scene task
     splits: dict[str, EmbeddedSplit],  # its embedded splits, see `read_embedded`
     name: str,  # of the way, in `WAYS`
-    seeds: list[int] = range(10),  # where there is chance in it
+    seeds: Sequence[int] = range(10),  # where there is chance in it
     model: str = "model",  # name of the model, for the result
     device: str = "cpu",  # where to calculate
 ) -> TaskResult:
@@ -383,7 +383,7 @@ def ask_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
     model: str,  # name of the model that made them
     name: str,  # of the way, in `WAYS`
-    seeds: list[int],  # where there is chance in it
+    seeds: Sequence[int],  # where there is chance in it
     results: str | Path,  # folder of results
     device: str = "cpu",  # where to calculate
 ) -> TaskResult:  # the result, which is then also on disk
@@ -409,7 +409,7 @@ def _applicable(
 def _asking(
     ways: list[str],  # 'probe' and names in `WAYS`
     grid: str | Path,  # of the probe: 'paper', 'kit', or a JSON file
-    seeds: list[int],  # of probes, and where there is chance in a way
+    seeds: Sequence[int],  # of probes, and where there is chance in a way
     results: str | Path,  # folder of results
     device: str,  # where to calculate
     precision: str,  # of the probe's large products, a name of `PRODUCTS`

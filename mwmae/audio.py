@@ -90,7 +90,7 @@ def show_spectrogram(
     ax.imshow(spectrogram.detach().cpu().T, origin="lower", aspect="auto", interpolation="nearest",
               extent=(0, frames * HOP / SAMPLE_RATE, -0.5, mels - 0.5), **options)
     hertz = [100, 500, 1000, 2000, 4000, 7500]
-    ax.set_yticks(_band_of(hertz, mels), hertz)
+    ax.set_yticks(_band_of(hertz, mels), [str(number) for number in hertz])
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)", ylim=(-0.5, mels - 0.5), title=title)
     return ax
 

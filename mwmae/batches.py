@@ -8,7 +8,7 @@ __all__ = ['run_ahead', 'encoder_streams', 'encode_beside']
 # %% ../nbs/22_batches.ipynb #a106af67
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
@@ -24,7 +24,7 @@ from .embed import EmbeddingModel
 def run_ahead(
     items: Iterable,  # what to run in a thread
     most: int,  # items that may wait, 1 or more; one more is being made
-) -> Iterator:  # the same items
+) -> Generator:  # the same items
     "Get items in a thread before they are needed. Errors are raised here."
     waiting, stop, end = Queue(most), threading.Event(), object()
 

@@ -8,6 +8,7 @@ __all__ = ['Cards', 'read_cards', 'card_reports']
 # %% ../nbs/68_card_sets.ipynb #9810f01d
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def _load_cards(paths, refused):
 def read_cards(
     paths: list,  # files of cards, or folders to search
     probe: str | None = None,  # only cards of this grid; None: of any, each a group of its own
-    against: list = (),  # cards whose grids, tasks and scores count; none: those of most cards
+    against: Sequence = (),  # cards whose grids, tasks and scores count; none: those of most cards
 ) -> Cards:  # the comparable ones, and why others are left out
     "Read cards of many people. Raises `InputError` if not a single one can be used."
     refused, problems = [], []
@@ -182,10 +183,10 @@ def _rounded(cards, grid):
 
 def card_reports(
     paths: list,  # files of cards, or folders to search
-    reference: list = (),  # models that s(m) refers to; none: all of a table
-    pair: list = (),  # two models to compare; none: the two, if there are exactly two
+    reference: Sequence = (),  # models that s(m) refers to; none: all of a table
+    pair: Sequence = (),  # two models to compare; none: the two, if there are exactly two
     probe: str | None = None,  # only this grid; None: a report for each
-    against: list = (),  # cards whose grids, tasks and scores count; none: those of most cards
+    against: Sequence = (),  # cards whose grids, tasks and scores count; none: those of most cards
 ) -> tuple[list[GridReport], Cards]:  # a report for each probe, and the cards
     "Report on cards, like `make_reports` on results. Raises `InputError` if none can be used."
     cards, reports = read_cards(paths, probe, against), []

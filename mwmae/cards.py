@@ -11,10 +11,12 @@ import json
 import math
 import platform
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, UTC
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -101,8 +103,9 @@ def task_hash(
 
 # %% ../nbs/67_cards.ipynb #728e6527
 _NUMBER = (int, float)
-_TYPES = {"object": dict, "array": list, "string": str, "number": _NUMBER, "integer": _NUMBER,
-          "boolean": bool, "null": type(None)}
+_TYPES: dict[str, Any] = {
+    "object": dict, "array": list, "string": str, "number": _NUMBER, "integer": _NUMBER,
+    "boolean": bool, "null": type(None)}
 _NAMES = {"object": "an object", "array": "a list", "string": "text", "number": "a number",
           "integer": "a whole number", "boolean": "true or false", "null": "null"}
 
@@ -132,7 +135,7 @@ def _fits(text, pattern):
 
 
 # rule -> (type it applies to, whether a value keeps it, what it expects)
-_RULES = {
+_RULES: dict[str, tuple] = {
     "type": (object, _is_type, _named),
     "const": (object, lambda v, rule: type(v) is type(rule) and v == rule, "{}".format),
     "minimum": (_NUMBER, lambda v, rule: v >= rule, "a number of at least {}".format),
@@ -303,7 +306,7 @@ _OPTIONS = re.compile(r"(?:-layers(?P<layers>[\w+]+?))?(?:-(?P<pool>max|mean\+ma
 
 def _settings_of(name):
     "The embedding settings that the name of a model of an earlier version states."
-    found = _OPTIONS.search(name).groupdict()
+    found = _OPTIONS.search(name).groupdict()  # type: ignore[union-attr]  # fits any name
     settings = {key: value for key, value in found.items() if value is not None}
     if "overlap" in settings:
         settings["overlap"] = float(settings["overlap"])
@@ -379,8 +382,8 @@ def make_cards(
     results: str | Path,  # folder that mwmae_hear left, or `results` in it, or a model's in that
     out: str | Path,  # folder of cards
     embeddings: str | Path | None = None,  # <model>/<task>; None: `embeddings` beside `results`
-    grids: list = (),  # JSON files of grids other than 'paper' and 'kit'
-    models: list = (),  # only these models; none: all
+    grids: Sequence = (),  # JSON files of grids other than 'paper' and 'kit'
+    models: Sequence = (),  # only these models; none: all
     **about,  # authors, link, licence, settings, versions: for every card
 ) -> tuple[list[Path], list[str]]:  # the files, and a sentence for each result that has no card
     "Write a card for each result. Raises `InputError` if there is no folder, or nothing to write."

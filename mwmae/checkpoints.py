@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -166,7 +167,7 @@ def write_checkpoint(
     if copy.copied is not None:
         copy.copied.synchronize()
     with atomic_folder(path, replaces=CHECKPOINT_FILES) as temporary:
-        write_model(copy, temporary)
+        write_model(copy, temporary)  # type: ignore[arg-type]  # has what is asked of a model
         save_tensors(copy.moments, temporary / "optimizer.safetensors")
         files = {file.name: fingerprint(file) for file in sorted(temporary.iterdir())}
         text = json.dumps({**state, "files": files}, indent=2) + "\n"
@@ -348,7 +349,8 @@ def all_finite(
     model: torch.nn.Module,  # a model
 ) -> bool:  # for sharded weights the same in every process
     "Whether all weights are finite. If they are sharded, every process has to call it."
-    parts = [p.to_local() if _is_shard(p) else p for p in model.parameters()]
+    parts: list[Any] = list(model.parameters())
+    parts = [part.to_local() if _is_shard(part) else part for part in parts]
     filled = [part.detach() for part in parts if part.numel()]  # some parts hold nothing
     largest = torch.nn.utils.get_total_norm(filled, math.inf)
     if is_sharded(model):
@@ -379,7 +381,7 @@ def share_weights(
 ):
     "Give every process the weights that the main process has. Every process has to call it."
     for name, own in model.state_dict().items():
-        own.copy_(_shared(weights[name] if is_main() else None, own))
+        own.copy_(_shared(None if weights is None else weights[name], own))
 
 
 def share_checkpoint(
@@ -388,7 +390,7 @@ def share_checkpoint(
     optimizer: torch.optim.Optimizer,  # its optimiser, changed in place
 ) -> dict:  # the state that was saved, in every process
     "Go on everywhere from what the main process has read. Every process has to call it."
-    state, copy = found if is_main() else ({}, Snapshot(model.config, {}, {}))
+    state, copy = found or ({}, Snapshot(model.config, {}, {}))
     shapes = {name: tuple(tensor.shape) for name, tensor in copy.moments.items()}
     told = [state, shapes]
     if dist.is_initialized():

@@ -11,6 +11,7 @@ import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ class ClassifierHead(nn.Module):
         labels: int,  # number of labels
     ):
         super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("deviation", torch.ones(size))
         self.linear = nn.Linear(size, labels)
@@ -195,7 +198,7 @@ class SeveralLabels:
         return [SEPARATOR.join(found), *(f"{p:.4f}" for p in probabilities.tolist())]
 
 
-ANSWERS = {"one": OneLabel(), "several": SeveralLabels()}
+ANSWERS: dict[str, Any] = {"one": OneLabel(), "several": SeveralLabels()}
 
 # %% ../nbs/50_classifier.ipynb #540a9c71
 class Classifier(nn.Module):
@@ -277,7 +280,7 @@ def _choose_strength(inputs, targets):
                                       method="predict_proba")
         right = (found.argmax(1) == targets).mean()
         results[strength] = right, -log_loss(targets, found, labels=range(len(counts)))
-    best = max(results, key=results.get)
+    best = max(results, key=results.__getitem__)
     return best, float(results[best][0])
 
 
@@ -335,7 +338,7 @@ def _choose_several(inputs, targets):
             found.append(inputs[part] @ weight.T + bias)
         scores = torch.cat(found)
         results[strength] = kind.measure(scores, truth), -kind.loss(scores, truth).item()
-        best = max(results, key=results.get)
+        best = max(results, key=results.__getitem__)
         if best not in list(results)[-2:]:
             break  # two in a row are no better
     return best, results[best][0]

@@ -9,7 +9,7 @@ __all__ = ['find_clips', 'read_groups', 'task_groups', 'clip_summary', 'compare_
 # %% ../nbs/75_clip_report.ipynb #45722bae
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,7 +237,7 @@ def _check_pair(pair, models):
 # %% ../nbs/75_clip_report.ipynb #cb216aed
 def clip_reports(
     paths: list,  # result files, or folders to search
-    pair: list = (),  # two models to compare; none: the two, if there are exactly two
+    pair: Sequence = (),  # two models to compare; none: the two, if there are exactly two
     groups: str | Path = "",  # recordings of clips, as `read_groups` takes them
     correction: str = "holm",  # 'holm', 'bh' or 'none'
     draws: int = 1000,  # of clips

@@ -126,7 +126,9 @@ def _fields(settings):
         if not isinstance(node, ast.ClassDef) or node.name != settings.dataclass:
             continue
         for part in node.body:
-            if isinstance(part, ast.AnnAssign) and part.target.id not in settings.leave_out:
+            if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+                continue
+            if part.target.id not in settings.leave_out:
                 kind = ast.unparse(part.annotation).removesuffix(" | None")
                 default = ast.unparse(part.value) if part.value else ""
                 found.append(_Field(part.target.id, kind, default, _comment(lines, part)))
@@ -181,7 +183,7 @@ def command_parser(
     own = [value.replace(annotation=_given_type(value.annotation))
            for value in known.parameters.values() if value.kind is not value.VAR_KEYWORD]
     plain = FunctionType(func.__code__, func.__globals__, func.__name__)
-    plain.__signature__ = known.replace(parameters=own)
+    plain.__signature__ = known.replace(parameters=own)  # type: ignore[attr-defined]
     plain.__doc__ = func.__doc__
     plain.__annotations__ = {value.name: value.annotation for value in own}
     parser = anno_parser(plain, prog=Path(sys.argv[0]).stem)

@@ -11,6 +11,7 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastcore.script import Param
 
@@ -135,10 +136,10 @@ def mwmae_embed(
     run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, config.overlap,
                    precision, classify)
     (classifier or embedder).to(choose_device(device))
-    out = Path(out or ("classes" if classify else "embeddings"))
+    target = Path(out or ("classes" if classify else "embeddings"))
     if part is not None:
-        found, out = take_part(found, out, part)
-    done = embed_into(out, found, embedder, run, classifier, workers)
+        found, target = take_part(found, target, part)
+    done = embed_into(target, found, embedder, run, classifier, workers)
     print(done if model else f"model: {name}\n{done}")
 
 # %% ../nbs/76_commands.ipynb #44437847
@@ -217,7 +218,7 @@ def mwmae_export(
     from mwmae.embed import embed_as_typed, load_model
     from mwmae.export import largest_difference, write_autoencoder, write_folder
     card = {"notes": notes, "licence": licence, "title": title}
-    typed = {"layers": layers, "pool": pool, "overlap": overlap}
+    typed: dict[str, Any] = {"layers": layers, "pool": pool, "overlap": overlap}
     if format == "folder":
         print(write_folder(model, out, typed=typed, **card))
         return
@@ -437,8 +438,8 @@ def mwmae_analyze(
             wanted = {"data": "sounds to analyse the models on", "out": "a folder to write to"}
             raise InputError(f"--{name} is missing, expected {wanted[name]}")
     report = analyse(
-        models, data, out, clips, tokens, variance, parse_ratios(ratios), parse_numbers(shown),
-        seed, tuple(formats.split(",")), block=block, window=window, patch=patch)
+        models, str(data), str(out), clips, tokens, variance, parse_ratios(ratios),
+        parse_numbers(shown), seed, tuple(formats.split(",")), block=block, window=window, patch=patch)
     print(f"{len(report.figures)} figures and their tables: {report.folder / 'README.md'}")
 
 # %% ../nbs/76_commands.ipynb #6f3909a1

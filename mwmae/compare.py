@@ -248,7 +248,8 @@ def over_runs(
     rows: pd.DataFrame,  # a line for each seed of the probe, as `score_rows` makes them
 ) -> pd.DataFrame:  # the same columns, a line for each run of pre-training; `seed` is its number
     "The mean of each run `NAME`, `NAME-1`, ... Raises `InputError` if two have the same number."
-    parts = [re.fullmatch(r"(?s)(.+?)(?:-(\d{1,9}))?", name).groups() for name in rows.model]
+    found = [re.fullmatch(r"(?s)(.+?)(?:-(\d{1,9}))?", name) for name in rows.model]
+    parts = [match.groups() for match in found if match]
     models, numbers = [model for model, _ in parts], [int(number or 0) for _, number in parts]
     runs = rows.assign(name=rows.model, model=models, seed=numbers)
     names = runs.groupby(["model", "seed"]).name.unique()

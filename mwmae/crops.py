@@ -32,6 +32,7 @@ from .training import step_batches
 # %% ../nbs/19_crops.ipynb #b2c5a6d2
 class ClipIndex:
     "The clips of a store by number; the classes below know how to read them."
+    _read: Callable  # rows of a clip, from one frame to another
 
     def __init__(
         self,
@@ -202,7 +203,7 @@ class SpectrogramStore(ClipIndex):
             raise InputError(f"{folder}: an index of sound files without spectrograms, "
                              "expected a store that holds them")
         # a part closes when nobody reads it
-        self._open_part = lru_cache(_MOST_OPEN)(self._open_part)
+        self._open_part = lru_cache(_MOST_OPEN)(self._open_part)  # type: ignore[method-assign]
         self._part, self._offset = self.clips["part"], self.clips["offset"]
         self._rows = np.zeros(max(self.state.parts, 1), np.int64)  # that clips of a part reach to
         np.maximum.at(self._rows, self._part, self._offset + self.frames)

@@ -140,7 +140,7 @@ class LayerOutput(nn.Module):
 
     def __init__(
         self,
-        module: nn.Module,  # the whole
+        module: Callable,  # the whole, a torch module
         layer: str,  # name of the part
         name: str,  # what messages call the model
     ):

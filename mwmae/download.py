@@ -49,7 +49,8 @@ class FaultyServer:
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *args: None  # connections that were broken on purpose
+        # connections that were broken on purpose
+        self._server.handle_error = lambda *args: None  # type: ignore[method-assign]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         return self
@@ -66,6 +67,7 @@ class FaultyServer:
 class _Handler(BaseHTTPRequestHandler):
     "Answers a request of a `FaultyServer`."
     protocol_version = "HTTP/1.1"
+    owner: "FaultyServer"
 
     def log_message(self, *args):
         "Print nothing."

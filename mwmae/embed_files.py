@@ -45,7 +45,7 @@ def _embed_ahead(sounds, model, workers, report):
     def spectrograms():
         "What could be read, and note whose it is."
         for reading in readings:
-            if reading.reason:
+            if reading.reason or reading.spectrogram is None:
                 report(reading.sound, reading.reason)
                 continue
             read.append((reading.sound, len(reading.spectrogram), reading.samples))
@@ -108,7 +108,7 @@ def _embed_sounds(sounds, model, folder, timestamps, workers=None, checked=False
                 except OSError as error:
                     refused(sound, error)
                 bar.update()
-    return [(listed_name(name), reasons[name]) for name in sorted(reasons, key=place.get)]
+    return [(listed_name(name), reasons[name]) for name in sorted(reasons, key=place.__getitem__)]
 
 # %% ../nbs/25_embed_files.ipynb #78163e8d
 @dataclass
@@ -225,7 +225,8 @@ def _write_table(path, rows, parts, names):
         for some in _grouped(pyarrow, chain(_kept_rows(path, twice), added)):
             writer = writer or pyarrow.parquet.ParquetWriter(file, some.schema)
             writer.write_table(some)
-        writer.close()
+        if writer is not None:
+            writer.close()
 
 # %% ../nbs/25_embed_files.ipynb #2f0e9129
 @torch.no_grad()

@@ -164,5 +164,5 @@ class ArrayWriter:
         if not self.checked:
             flush_all(list(folders))
         self._begin()
-        for owner, error in lost.items():
-            self.refused(owner, error)
+        for owner, failure in lost.items():
+            self.refused(owner, failure)

@@ -114,6 +114,8 @@ def keep_block(
 # %% ../nbs/13_far_files.ipynb #843ab851
 class SeekableFile(io.RawIOBase):
     "What has `size` bytes and is read from its `position`."
+    size: int
+    position: int
 
     def readable(self):
         "It can be read."
@@ -284,7 +286,7 @@ class FileWindow(SeekableFile):
 # %% ../nbs/13_far_files.ipynb #d4aef73e
 class SoundReader(io.BufferedReader):
     "A file for a decoder; what breaks it is its `failure`."
-    failure = None  # an `InputError`, when there was one
+    failure: InputError | None = None  # when there was one
 
     def readinto(self, buffer):
         "Fill `buffer`; nothing more comes after a failure."

@@ -121,11 +121,11 @@ def _attend_fused(
 ) -> Tensor:  # (g, m, n, d)
     "Attend by PyTorch's fused kernel, which copies nothing and keeps no weights on a GPU."
     mask = None if bias is None else bias.to(q.dtype)
-    items = [t.transpose(0, 1) for t in (q, k, v)]  # (m, g, n, d) each
-    if len(items[0]) <= at_once:
-        return F.scaled_dot_product_attention(*items, attn_mask=mask).transpose(0, 1)
-    portions = zip(*(t.split(at_once) for t in items))  # (at_once, g, n, d) each
-    mixed = [F.scaled_dot_product_attention(*portion, attn_mask=mask) for portion in portions]
+    q, k, v = [t.transpose(0, 1) for t in (q, k, v)]  # (m, g, n, d) each
+    if len(q) <= at_once:
+        return F.scaled_dot_product_attention(q, k, v, mask).transpose(0, 1)
+    portions = zip(q.split(at_once), k.split(at_once), v.split(at_once))  # (at_once, g, n, d) each
+    mixed = [F.scaled_dot_product_attention(*portion, mask) for portion in portions]
     return torch.cat(mixed).transpose(0, 1)
 
 # %% ../nbs/04_fast_attention.ipynb #524c1e09
@@ -209,7 +209,9 @@ def group_attention(
     g, b, n, d = q.shape
     tile = math.lcm(*windows)
     if mask is None and set(windows) != {tile}:
-        mask = _tile_mask(windows).to(q.device)
+        mask = _tile_mask(windows)
+    if mask is not None:
+        mask = mask.to(q.device)
     items = (g, b * n // tile, tile, d)
     q, k, v = q.reshape(items), k.reshape(items), v.reshape(items)  # no copy
     bias = _tile_bias(windows, biases or [None] * g, mask)

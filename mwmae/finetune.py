@@ -89,7 +89,7 @@ def _several_summary(labels, scores, targets):
         return "held out: no sound has a label, so there is no mAP"
     occurs = targets.sum(0) > 0
     chance = targets[:, occurs].mean().item()
-    worst = [f"{label} {found[label]:.2f}" for label in sorted(found, key=found.get)[:3]]
+    worst = [f"{label} {found[label]:.2f}" for label in sorted(found, key=found.__getitem__)[:3]]
     missing = len(labels) - len(found)
     left_out = f"; {missing} more have no held-out sound" if missing else ""
     return (f"held out: mAP {np.mean(list(found.values())):.3f} over {len(found)} labels of "

@@ -41,8 +41,10 @@ def _members(path, sounds):
                     raise tarfile.ReadError(f"{key}.json holds {member.size:,} bytes")
                 if member.isreg() and stem and (labels or f".{ending}" in SOUND_SUFFIXES):
                     read = labels or sounds
-                    yield key, labels, archive.extractfile(member).read() if read else None
-                archive.members = []  # tarfile would remember every header
+                    file = archive.extractfile(member) if read else None
+                    yield key, labels, file.read() if file else None
+                # tarfile would remember every header
+                archive.members = []  # type: ignore[attr-defined]
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         said = shown(" ".join(str(error).split()), 200)
         raise InputError(f"{path}: not a whole, uncompressed tar archive ({said})") from None

@@ -233,7 +233,8 @@ def _wanted(known, tasks_dir, rate, home, lying):
         return _Wanted(known, path, "there", rate)
     if path is not None:
         said = _SUFFIX.search(path.name)
-        return _Wanted(known, path, "archive", int(said[1] or rate), size=path.stat().st_size)
+        found = int(said[1] or rate) if said else rate
+        return _Wanted(known, path, "archive", found, size=path.stat().st_size)
     name = archive_name(known, rate)
     return _Wanted(known, tasks_dir / name, "download", rate, home.files.replace("{}", name))
 

@@ -8,6 +8,7 @@ __all__ = ['TritonMultiWindowAttention']
 # %% ../nbs/61_gpu_kernel.ipynb #3ec1a7ea
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -176,7 +177,7 @@ _STAGES = 2  # blocks that a program has on their way at a time; more would need
 
 
 def _launch(
-    kernel: Callable,  # of Triton
+    kernel: Any,  # of Triton
     tensors: list[Tensor],  # its tensors, the first one (b, n, 3 * h * d)
     windows: list[int],  # of the h heads
 ) -> None:

@@ -11,7 +11,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from fastcore.basics import patch
@@ -163,7 +163,7 @@ def count_promising(
 
 
 def _promising(
-    seeds: list[int],  # of each run
+    seeds: Sequence[int],  # of each run
     scores: list[float],  # of each run, its best validation so far
 ) -> list[int]:  # numbers of the runs
     "Which runs go on: the best of every seed."
@@ -208,7 +208,7 @@ def _seeds_at_a_time(
 def _train_promising(
     task: Task,  # the task
     runs: list[tuple[list[int], ProbeConfig]],  # key and point of each run
-    seeds: list[int],  # of each run
+    seeds: Sequence[int],  # of each run
     rows: list[Rows],  # of the fold, to train on, to validate on, and to test on
     progress: tqdm | None = None,  # is told of every finished run
 ) -> tuple[list[int], list[Trained]]:  # numbers of the runs that went on, and what they leave

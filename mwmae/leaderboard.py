@@ -11,6 +11,7 @@ import hashlib
 import html
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +75,10 @@ def _about_models(cards):
                     for name, values in fields.items()} for label, fields in said.items()}
 
 # %% ../nbs/69_leaderboard.ipynb #a3907a4a
-_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-        **{sign: rf"\{sign}" for sign in "{}$&%#_"}, **{sign: f"{{{sign}}}" for sign in "[]*"}}
+_TEX: dict[str, str | int | None] = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    **{sign: rf"\{sign}" for sign in "{}$&%#_"}, **{sign: f"{{{sign}}}" for sign in "[]*"}}
 _TEX_NAMES = {OVERALL: "$s(m)$"}
 
 
@@ -330,10 +332,10 @@ def report_cards(
     paths: list,  # folders of mwmae_hear if `cards` is given, otherwise cards or folders of them
     cards: str = "",  # folder to which cards of the results are added; empty: none are made
     leaderboard: str = "",  # folder for the page and its tables; empty: none are made
-    about: list = (),  # NAME=VALUE, what the results do not say
-    reference: list = (),  # models that s(m) refers to; none: all of a table
-    pair: list = (),  # two models to compare; none: the two, if there are exactly two
-    against: list = (),  # cards whose grids, tasks and scores count; none: those of most cards
+    about: Sequence = (),  # NAME=VALUE, what the results do not say
+    reference: Sequence = (),  # models that s(m) refers to; none: all of a table
+    pair: Sequence = (),  # two models to compare; none: the two, if there are exactly two
+    against: Sequence = (),  # cards whose grids, tasks and scores count; none: those of most cards
     width: int | None = None,  # characters to a line; None writes Markdown
 ) -> str:  # what to print
     "The work of `mwmae_report` with cards. Raises `InputError` if nothing can be made."

@@ -26,7 +26,7 @@ def show_masked(
     title: str | None = None,  # by default the share of patches that is removed
 ) -> Axes:  # the axes drawn on
     "Draw a spectrogram with its removed patches in grey."
-    time, freq = grid_size(*logmel.shape, patch_size)
+    time, freq = grid_size(logmel.shape[0], logmel.shape[1], patch_size)
     ax = show_spectrogram(logmel, ax=ax, title=title or f"{mask.float().mean():.0%} removed")
     grey = torch.full((time, freq, 4), 0.75)  # red, green, blue, opacity
     grey[..., 3] = mask.reshape(time, freq)  # (n,) -> (t/pt, f/pf)

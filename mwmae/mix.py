@@ -105,7 +105,8 @@ class MixedStores(ClipIndex):
         for label, store in zip(self.labels, self.stores):
             texts = [os.fsencode(f"{label}/{name}") for name in store.source_names()]
             rows, of_store = np.array(store.clips), np.array(store.sources)
-            rows["source"] += sum(map(len, sources))
+            before = sum(len(some) for some in sources)
+            rows["source"] += before
             of_store["name_end"] = length + np.cumsum([len(text) for text in texts])
             length += sum(map(len, texts))
             clips.append(rows)
@@ -191,7 +192,7 @@ class MixedCrops(CropDataset):
         super().__init__(corpus, indices, frames, patches, seed)
         store = np.searchsorted(corpus.begins, indices, "right") - 1
         self.clips = [indices[store == number] for number in range(len(corpus.stores))]
-        weights = [w if len(some) else 0.0 for w, some in zip(corpus.weights, self.clips)]
+        weights = [w if len(some) else 0.0 for w, some in zip(corpus.weights or (), self.clips)]
         self.counts = crops_of_stores(weights, len(indices))
         stores = np.repeat(np.arange(len(self.counts)), self.counts)
         self.store = np.random.default_rng(seed).permutation(stores)  # of each position
@@ -220,8 +221,9 @@ def make_crops(
     seed: int = 0,  # seed of the run
 ) -> CropDataset:
     "Crops of a corpus: of each clip one in an epoch, or by weight if it is a mix that has some."
-    kind = MixedCrops if getattr(corpus, "weights", None) else CropDataset
-    return kind(corpus, indices, frames, patches, seed)
+    if isinstance(corpus, MixedStores) and corpus.weights:
+        return MixedCrops(corpus, indices, frames, patches, seed)
+    return CropDataset(corpus, indices, frames, patches, seed)
 
 # %% ../nbs/20_mix.ipynb #a16a0001
 def open_mix(

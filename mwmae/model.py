@@ -80,7 +80,7 @@ def _check_range(name, value, found=""):
         raise InputError(f"{found}, expected 1 to {_LIMITS[name]}")
 
 # %% ../nbs/05_model.ipynb #c83c3f57
-CHOICES = {  # the settings that are names, and where their entries are
+CHOICES: dict[str, dict] = {  # the settings that are names, and where their entries are
     "positions": POSITIONS, "encoder_attention": ATTENTION, "decoder_attention": ATTENTION,
     "feed_forward": FEED_FORWARD, "masking": MASKING, "target": TARGETS,
 }
@@ -190,8 +190,9 @@ def predicts(self: MAEConfig) -> Target:
 @patch(as_prop=True)
 def decoder_windows(self: MAEConfig) -> list[int]:
     "Window of each decoder head; plain attention has as many heads as the paper's rule gives."
-    own = self.multi_window and self.windows is not None
-    return self.windows if own else window_sizes(self.patches)
+    if self.multi_window and isinstance(self.windows, list):
+        return self.windows
+    return window_sizes(self.patches)
 
 # %% ../nbs/05_model.ipynb #f7e84f9e
 @patch

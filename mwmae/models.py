@@ -90,7 +90,8 @@ def check_shapes(
 def _large_shapes(config, part):
     "Shapes by name of the tensors of an encoder or decoder that grow with the settings."
     width, depth = getattr(config, f"{part}_width"), getattr(config, f"{part}_depth")
-    shapes = {f"{part}.positions": (config.patches + config.cls_token, width)}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{part}.positions": (config.patches + config.cls_token, width)}
     if part == "encoder":
         shapes["encoder.patch_embed.proj.weight"] = (width, 1, *config.patch_size)
     else:
@@ -115,7 +116,8 @@ def _attention_shapes(config, part, name):
         heads = config.decoder_heads or len(windows)
     else:
         return {}
-    shapes = {f"{name}.proj.weight": (width, heads * head_width(width, heads))}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{name}.proj.weight": (width, heads * head_width(width, heads))}
     if kind == "windows" and config.rel_pos_bias:
         biased = [window for window in windows if window != config.patches]
         for number, window in enumerate(biased):
@@ -158,17 +160,17 @@ def load_mae(
     Raises `InputError` if it is no model folder, or its weights do not fit its config or are
     not finite.
     """
-    folder = _place(folder)
-    if not folder.is_dir():
+    place = _place(folder)
+    if not place.is_dir():
         raise InputError(
-            f"{folder}: there is no such folder, "
+            f"{place}: there is no such folder, "
             "expected one with config.json and model.safetensors")
-    if not has_decoder(tensor_shapes(folder / "model.safetensors")):
+    if not has_decoder(tensor_shapes(place / "model.safetensors")):
         raise InputError(
-            f"{folder}: holds an encoder without a decoder, expected both; load_encoder reads it")
-    config, tensors = _read_weights(folder, PARTS)
+            f"{place}: holds an encoder without a decoder, expected both; load_encoder reads it")
+    config, tensors = _read_weights(place, PARTS)
     model = MaskedAutoencoder(config)
-    load_weights(model, tensors, folder)
+    load_weights(model, tensors, place)
     return model.eval()
 
 # %% ../nbs/09_models.ipynb #60e02b70

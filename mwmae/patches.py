@@ -8,6 +8,7 @@ __all__ = ['POSITIONS', 'grid_size', 'show_patches', 'patchify', 'unpatchify', '
 
 # %% ../nbs/01_patches.ipynb #86396818
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,11 +57,11 @@ def show_patches(
     title: str | None = None,  # by default the patch size and the number of patches
 ) -> Axes:  # the axes drawn on
     "Draw a spectrogram with the grid of its patches; raises `InputError` if they do not tile it."
-    time, freq = grid_size(*logmel.shape, patch_size)
+    time, freq = grid_size(logmel.shape[0], logmel.shape[1], patch_size)
     title = title or f"{patch_size[0]}x{patch_size[1]}: {time} x {freq} = {time * freq} patches"
     ax = show_spectrogram(logmel, ax=ax, title=title)
     left, right, bottom, top = ax.images[-1].get_extent()
-    style = dict(color="white", linewidth=0.6, alpha=0.8)
+    style: dict[str, Any] = dict(color="white", linewidth=0.6, alpha=0.8)
     for i in range(1, time):
         ax.axvline(left + (right - left) * i / time, **style)
     for i in range(1, freq):
@@ -110,9 +111,10 @@ class PatchEmbed(nn.Module):
         width: int,  # channels of a token, d
     ):
         super().__init__()
-        self.proj = nn.Conv2d(1, width, tuple(patch_size), stride=tuple(patch_size))
+        pt, pf = patch_size
+        self.proj = nn.Conv2d(1, width, (pt, pf), stride=(pt, pf))
         nn.init.xavier_uniform_(self.proj.weight)
-        nn.init.zeros_(self.proj.bias)
+        nn.init.zeros_(self.proj.get_parameter("bias"))
 
     def forward(
         self,
@@ -154,7 +156,8 @@ def sincos_2d(
 # %% ../nbs/01_patches.ipynb #2bf2bdd8
 class Position:
     "How tokens learn where their patches lie; this one tells them nothing."
-    rotate = None  # or a method (x (b, k, h, d), time (b, k), mel (b, k)) -> (b, k, h, d)
+    # or a method (x (b, k, h, d), time (b, k), mel (b, k)) -> (b, k, h, d)
+    rotate: Callable | None = None
 
     def table(
         self,
@@ -217,13 +220,14 @@ def rotation(
     extra: int = 0,  # tokens before those of the patches, which stay as they are
 ) -> Callable | None:  # of queries and keys (b, extra + k, h, d); None if nothing is to be done
     "What attention does to queries and keys, so that they know their places."
-    if position.rotate is None:
+    turn = position.rotate
+    if turn is None:
         return None
 
     def rotate(x):
         "Rotate queries or keys."
         places = torch.arange(grid[0] * grid[1], device=x.device)[None] if ids is None else ids
-        rotated = position.rotate(x[:, extra:], places // grid[1], places % grid[1])
+        rotated = turn(x[:, extra:], places // grid[1], places % grid[1])
         return torch.cat([x[:, :extra], rotated], dim=1) if extra else rotated
 
     return rotate

@@ -125,7 +125,7 @@ def goes_on(
     if resume == "auto" and not out:
         raise_once(InputError("--resume auto: expected --out FOLDER too, so that the same command "
                               "finds the same run"))
-    if resume == "auto":
+    if resume == "auto" and out:
         return main_first(lambda: (Path(out) / "config.json").is_file())
     return bool(resume)
 

@@ -71,7 +71,7 @@ def quick_scores(
     if test_x is None:
         truth = train_y
     else:
-        test_x, truth = np.asarray(test_x, np.float64), test_y
+        test_x, truth = np.asarray(test_x, np.float64), np.asarray(test_y)
     scores = {}
     for name, answer in (("nearest_neighbour", nearest_labels), ("linear", linear_labels)):
         right = answer(train_x, train_y, test_x) == np.asarray(truth)
@@ -247,4 +247,4 @@ class QuickProbe:
         encoder: Encoder,  # the encoder
     ) -> dict:  # as `quick_scores` returns it
         "Score an encoder."
-        return quick_scores(self.embeddings(encoder).numpy(), self.labels)
+        return quick_scores(self.embeddings(encoder).numpy(), np.array(self.labels))

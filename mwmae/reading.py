@@ -8,7 +8,7 @@ __all__ = ['StoreClip', 'is_store', 'store_clips', 'Piece', 'ReadPiece', 'check_
 # %% ../nbs/23_reading.ipynb #997aff3f
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -233,7 +233,7 @@ def _results(sounds, mels, workers, failed):
     work = partial(_read_batch, mels=mels)
     childless = multiprocessing.current_process().daemon  # such as a worker of somebody's pool
     if workers == 0 or childless or not can_travel(sounds):
-        results = map(work, noted())
+        results: Iterable = map(work, noted())
     else:  # even for one sound, since a decoder that crashes takes its process with it
         results = analyse_all(noted(), work, workers, _crashed, apart=True)
     for read in results:
@@ -252,9 +252,9 @@ def read_spectrograms(
     sounds: list[Sound],  # what to read; a list: it is gone through twice
     mels: int,  # bands
     workers: int | None = None,  # processes; 0: none but this; None: one for each core
-) -> Iterator[Reading]:  # one for each sound, in their order
+) -> Generator[Reading, None, None]:  # one for each sound, in their order
     "Standardised spectrograms of sounds of any length."
-    failed, whole = set(), None
+    failed, whole = set(), torch.empty(0)
     for piece, read in _results(sounds, mels, workers, failed):
         sound, wrong = piece.sound, read.spectrogram is None
         if piece.number in failed:
@@ -269,5 +269,5 @@ def read_spectrograms(
                 whole = torch.empty(1 + piece.samples // HOP, mels)
             whole[piece.first : piece.last] = torch.from_numpy(read.spectrogram)
             if piece.last == len(whole):
-                spectrogram, whole = standardise(whole, unbiased=True), None
+                spectrogram, whole = standardise(whole, unbiased=True), torch.empty(0)
                 yield Reading(sound, spectrogram, piece.samples)

@@ -11,6 +11,7 @@ import math
 import re
 import textwrap
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,8 +160,8 @@ def _joined(parts):
 def grid_report(
     rows: pd.DataFrame,  # a line for each seed, as `score_rows` makes them
     grid: str,  # the grid to report on
-    reference: list = (),  # models that s(m) refers to; none: all of the table
-    pair: list = (),  # two models to compare; none: the two, if there are exactly two
+    reference: Sequence = (),  # models that s(m) refers to; none: all of the table
+    pair: Sequence = (),  # two models to compare; none: the two, if there are exactly two
     paper: int | None = None,  # number of a table of the paper to show too, for the paper's grid
     runs: bool = False,  # whether rows are runs of pre-training, as `over_runs` makes them
     way: str = "probe",  # how the embeddings were asked; `grid` is the name of another way
@@ -469,8 +470,8 @@ def write_reports(
 # %% ../nbs/44_report.ipynb #06705076
 def make_reports(
     paths: list,  # result files, or folders to search
-    reference: list = (),  # models that s(m) refers to; none: all of a table
-    pair: list = (),  # two models to compare; none: the two, if there are exactly two
+    reference: Sequence = (),  # models that s(m) refers to; none: all of a table
+    pair: Sequence = (),  # two models to compare; none: the two, if there are exactly two
     paper: int | None = None,  # number of one of the paper's tables to show as well
     kit_grid: str = "",  # name of the grid of the kit's results, where known
     runs: bool = False,  # intervals over runs of pre-training: NAME, NAME-1, NAME-2, ...
@@ -483,7 +484,8 @@ def make_reports(
         paper_table(paper)  # a wrong number is reported before everything is read
     results, skipped = collect_results(paths, kit_grid)
     probes = [result for result in results if result.way == "probe"]
-    rows, reports = score_rows(probes), []
+    reports: list[GridReport | WaysReport] = []
+    rows = score_rows(probes)
     if runs:
         rows = over_runs(rows)
     unknown = [model for model in [*reference, *pair] if model not in set(rows.model)]

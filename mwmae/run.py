@@ -129,7 +129,7 @@ class Run:
         self.stopping = self.saving = False  # what a process has asked for
         self.consistent = True  # weights and step agree
         self.saved, self.saved_at = None, time.monotonic()  # step and time of the last checkpoint
-        self.probe = None
+        self.probe: QuickProbe | None = None
         if config.probe:
             self.state["probe_sounds"] = main_first(self.open_probe)
         check_alike(self.state)

@@ -9,6 +9,7 @@ __all__ = ['SCORES', 'EVENT_SCORES', 'CLIP_HITS', 'RANKED_SCORES', 'EVENT_PARTS'
 
 # %% ../nbs/37_scores.ipynb #d7daf1b1
 import math
+from collections.abc import Callable
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -264,7 +265,7 @@ def segment_error_rate(
     return float(errors / labels) if labels else math.nan
 
 # %% ../nbs/37_scores.ipynb #7edc8a93
-EVENT_SCORES = {
+EVENT_SCORES: dict[str, Callable] = {
     "event_onset_200ms_fms": partial(onset_f1, collar=0.2),
     "event_onset_50ms_fms": partial(onset_f1, collar=0.05),
     "event_onset_offset_50ms_20perc_fms": partial(onset_f1, collar=0.05, offset_share=0.2),
@@ -316,7 +317,7 @@ def row_parts(
     return [None] * len(p)
 
 # %% ../nbs/37_scores.ipynb #c54706c6
-EVENT_PARTS = {
+EVENT_PARTS: dict[str, Callable] = {
     "event_onset_200ms_fms": partial(_onset_parts, collar=0.2),
     "event_onset_50ms_fms": partial(_onset_parts, collar=0.05),
     "event_onset_offset_50ms_20perc_fms": partial(_onset_parts, collar=0.05, offset_share=0.2),

@@ -171,7 +171,7 @@ def open_tracker(
     folder: Path,  # run folder
 ):  # what accelerate takes as `log_with`
     "The tracker of a run, if it has one."
-    tracker = TRACKERS.get(name)
+    tracker = TRACKERS.get(name) if name else None
     return tracker(folder) if callable(tracker) else tracker
 
 # %% ../nbs/28_settings.ipynb #a35070b5
@@ -263,7 +263,6 @@ def _make_builtin(folder, clips=_BUILTIN_CLIPS):
 @contextlib.contextmanager
 def _turn(folder):
     "Claim a folder as soon as no other process holds it; say once that this one waits."
-    claim = None
     for attempt in count():
         try:
             claim = FolderClaim(folder)
@@ -293,7 +292,7 @@ def open_data(
         return SpectrogramStore(folder, clips)
     named = named_source(data)
     source = data if named else Path(data).resolve()
-    stem = re.sub(r"\W+", "-", plain_address(data))[:60] if named else source.stem
+    stem = re.sub(r"\W+", "-", plain_address(data))[:60] if named else Path(source).stem
     name = f"{stem}-{zlib.crc32(os.fsencode(source)):08x}"
     folder = stores / (f"{name}-index" if from_files else name)
     if not main_first(lambda: clips is not None and _holds(folder, clips)):

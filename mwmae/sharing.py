@@ -105,12 +105,12 @@ def model_card(
     if training:
         parts.append("## Training\n\n" + _table([("setting", "value"), *training.items()]))
     if scores:
-        rows = [("task", "score", "mean", "grid", "seeds")]
+        lines = [("task", "score", "mean", "grid", "seeds")]
         for s in scores:
             mean = f"{s['mean']:.3f} ± {s['half_width']:.3f}"
-            rows.append((s["task"], s["score"], mean, s["grid"], s["seeds"]))
+            lines.append((s["task"], s["score"], mean, s["grid"], s["seeds"]))
         said = "Mean over seeds of the probe and half-width of the 95 % interval."
-        parts.append(f"## Scores\n\n{said}\n\n{_table(rows)}")
+        parts.append(f"## Scores\n\n{said}\n\n{_table(lines)}")
     if notes:
         parts.append(notes)
     return "\n\n".join(parts) + "\n"

@@ -131,7 +131,8 @@ def _estimate(
     "Put the scatter over seeds and over clips together."
     value, count, seeds = float(np.mean(by_seed)), len(by_seed), 0.0
     if groups < 2 or not np.isfinite(drawn).all():
-        return Estimate(value, *[math.nan] * 4, count, groups)
+        nan = math.nan
+        return Estimate(value, nan, nan, nan, nan, count, groups)
     if count > 1:
         seeds = float(np.std(by_seed, ddof=1) / math.sqrt(count))
     clips = float(drawn.std(ddof=1) * math.sqrt(groups / (groups - 1)))
@@ -259,11 +260,11 @@ def adjust_p(
     if correction not in CORRECTIONS:
         raise InputError(f"correction is {shown(correction)}, "
                          f"expected one of {', '.join(CORRECTIONS)}")
-    p = np.array(p, float)
-    known = ~np.isnan(p)
+    adjusted = np.array(p, float)
+    known = ~np.isnan(adjusted)
     if known.any():
-        p[known] = CORRECTIONS[correction](p[known])
-    return p
+        adjusted[known] = CORRECTIONS[correction](adjusted[known])
+    return adjusted
 
 # %% ../nbs/74_significance.ipynb #db0d9525
 def smallest_difference(

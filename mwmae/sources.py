@@ -74,7 +74,8 @@ def open_bytes(
 class RemoteSound(Sound):
     "A sound in a far file of its own."
     info: RemoteInfo | None = None  # what its server says of it; None: not asked yet
-    alone: bool = field(default=False, kw_only=True)  # a table names it by its whole address
+    # whether a table names it by its whole address; of the class in other sounds
+    alone: bool = field(default=False, kw_only=True)  # type: ignore[misc]
 
     def open(self):
         "The far file."
@@ -154,7 +155,7 @@ def tar_sounds(
                 hidden = inside.name.startswith(".")
                 if member.isfile() and inside.suffix.lower() in SOUND_SUFFIXES and not hidden:
                     yield _member_sound(path, name, member)
-                archive.members = []  # tarfile would remember every header
+                archive.members = []  # type: ignore[attr-defined]  # it would remember every header
     except RemoteError:
         raise
     except Exception as error:  # any field of a header may be wrong, each in its own way
@@ -511,9 +512,8 @@ def write_skipped(
     skipped: list[tuple[str, str]],  # (name, reason) of every recording that was not used
 ):
     "Write which recordings could not be used, and why."
-    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
     with atomic_file(Path(folder) / "skipped.csv") as temporary:
-        with open(temporary, "w", **text) as file:
+        with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerows([("name", "reason"), *skipped])
 

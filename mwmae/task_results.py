@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -76,7 +77,7 @@ def evaluate(
     task: Task,  # the task
     splits: dict[str, EmbeddedSplit],  # its embedded splits, see `read_embedded`
     grid: str | Path = "paper",  # 'paper', 'kit', or a JSON file
-    seeds: list[int] = range(10),  # one result for each
+    seeds: Sequence[int] = range(10),  # one result for each
     model: str = "model",  # name of the model, for the result
     device: str = "cpu",  # where to calculate
     precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`
@@ -225,10 +226,10 @@ def _finished(path, seeds, embeddings, made_from):
 def kept_result(
     embeddings: str | Path,  # a folder with the embeddings of a task
     path: Path,  # the result's file, see `result_path`
-    seeds: list[int],  # that the result must have
+    seeds: Sequence[int],  # that the result must have
     settings: list[dict],  # what it depends on beside the embeddings
     score,  # makes the result, if there is none of these embeddings, seeds and settings
-    kept: list = (),  # in which `score` puts a `ClipScores`, or None
+    kept: Sequence = (),  # in which `score` puts a `ClipScores`, or None
 ) -> TaskResult:  # the result, which is then also on disk
     "A result from its file, or else from `score`. Raises `InputError` if that is impossible."
     made_from = result_key(embeddings, settings)
@@ -304,7 +305,7 @@ def score_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
     model: str,  # name of the model that made them
     grid: str | Path,  # 'paper', 'kit', or a JSON file
-    seeds: list[int],  # one result for each
+    seeds: Sequence[int],  # one result for each
     results: str | Path,  # folder of results
     device: str = "cpu",  # where to calculate
     precision: str = "fp32",  # of the probe's large products, a name of `PRODUCTS`

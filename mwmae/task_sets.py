@@ -16,6 +16,7 @@ import shutil
 import tarfile
 import zlib
 from dataclasses import dataclass
+from typing import Any
 from pathlib import Path
 
 from tqdm import tqdm
@@ -168,9 +169,16 @@ def known_task(
         first, mode = known.folder.partition("-")[0], known.folder.rpartition("-")[2]
         if name.startswith(f"{first}-") and name.endswith(f"-{mode}"):
             return known
+    return None
 
 # %% ../nbs/33_task_sets.ipynb #718a9e36
 _ARCHIVE = re.compile(r"(?:hear2021-)?(.+?)(?:-\d{4,6})?\.(?:tar\.gz|tgz)")
+
+
+def _archived(archive):
+    "The name of the task in an archive of this name."
+    match = _ARCHIVE.fullmatch(archive.name)
+    return match[1] if match else archive.name
 
 
 def _task_folders(folder, depth=4):
@@ -229,7 +237,7 @@ def _known_row(known, where):
 def _found_row(path):
     "The line of a task that was found."
     if path.is_file():
-        known = known_task(_ARCHIVE.fullmatch(path.name)[1])
+        known = known_task(_archived(path))
         return _known_row(known, path.name) if known else f"  {path.name}"
     try:
         task = read_task(path)
@@ -246,7 +254,7 @@ def describe_tasks(
 ) -> str:  # some lines to print
     "List the tasks that are there, those of HEAR that are missing, and where they come from."
     found = find_tasks(tasks_dir)
-    names = [_ARCHIVE.fullmatch(path.name)[1] if path.is_file() else path.name for path in found]
+    names = [_archived(path) if path.is_file() else path.name for path in found]
     here = {known_task(name) for name in names}
     lines = [f"tasks in {tasks_dir}:", _row("", "splits", "clip s", "score", "where")]
     lines += [_found_row(path) for path in found] or ["  none"]
@@ -309,7 +317,7 @@ class _Member(tarfile.TarInfo):
         long = self.type not in tarfile.REGULAR_TYPES and self.size > _HEADER
         if self.size < 0 or self.type == tarfile.GNUTYPE_SPARSE or long:
             raise _Refused(f"{shown(self.name)} has a header that is no file's or folder's")
-        return super()._proc_member(tar)
+        return super()._proc_member(tar)  # type: ignore[misc]  # typeshed leaves it out
 
     def _refuse_sparse(self, *args):
         "Stands for the readers of sparse files of other kinds."
@@ -367,7 +375,7 @@ def _unpack(archive, target):
         zipped = packed.read(2) == b"\x1f\x8b"
         packed.seek(0)
         stream = _LimitedStream(gzip.GzipFile(fileobj=packed) if zipped else packed, most)
-        options = dict(mode="r|", tarinfo=_Member, bufsize=1 << 18)
+        options: dict[str, Any] = dict(mode="r|", tarinfo=_Member, bufsize=1 << 18)
         with tarfile.open(fileobj=stream, **options) as tar:
             _unpack_members(tar, temporary, most_files, archive.name)
         stamp = json.dumps(_archive_key(status)) + "\n"
@@ -397,7 +405,7 @@ _DAMAGE = (_Refused, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, R
 def _unpack_archive(archive):
     "Unpack the archive of a task, once: the task folder in it."
     archive = Path(archive)
-    target = cache_folder(archive) / _ARCHIVE.fullmatch(archive.name)[1]
+    target = cache_folder(archive) / _archived(archive)
     if target.is_symlink() or target.exists() and not target.is_dir():
         said = f"is there and is no folder, expected the unpacked {archive.name}"
         raise InputError(f"{target}: {said}")

@@ -385,7 +385,7 @@ def _sound_problems(task, split, truth):
 def _same_sound(task, file, split, other):
     "Whether a file is the same in two splits."
     paths = [sound_path(task, name, file, SAMPLE_RATE) for name in (split, other)]
-    return all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False)
+    return all(path.is_file() for path in paths) and filecmp.cmp(paths[0], paths[1], shallow=False)
 
 # %% ../nbs/32_tasks.ipynb #ef0c55da
 def shorten_list(

@@ -10,6 +10,7 @@ __all__ = ['learning_rate', 'make_optimizer', 'epoch_order', 'steps_per_epoch', 
 import contextlib
 import math
 from collections.abc import Callable
+from typing import Any
 from functools import lru_cache
 
 import numpy as np
@@ -98,7 +99,7 @@ def add_gradients(
     flags: Callable = tuple,  # asked at the end for what this process tells the others
 ) -> Tensor:  # (2 + flags,) loss over all processes, norm of the gradient, sum of each flag
     "Add up the gradients of all micro-batches. Nothing waits for the device."
-    loss = 0.0
+    loss: Any = 0.0
     for i, (batch, weight) in enumerate(batches):
         last = i == len(batches) - 1
         with contextlib.nullcontext() if last else accelerator.no_sync(model):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from fastcore.basics import patch
@@ -50,7 +51,7 @@ class Tuning:
         self.optimizer = torch.optim.AdamW(groups, lr=0.0)
         self.per_epoch = math.ceil(len(train.names) / config.batch)
         self.truth = held_out.targets(classifier.labels)
-        self.state = {"epoch": 0, "step": 0, "loss": 0.0, "history": [], "said": ""}
+        self.state: dict[str, Any] = {"epoch": 0, "step": 0, "loss": 0.0, "history": [], "said": ""}
         self.kept = {}  # weights after the best epoch
         sides = {"sounds to learn from": train, "held-out sounds": held_out}
         self.read = {name: [len(some.names), some.checksum()] for name, some in sides.items()}

@@ -13,7 +13,7 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
@@ -44,12 +44,12 @@ def _serve(pipe, parent, work):
         except EOFError:
             return
         try:
-            answer = work(batch), None
+            answer, failure = work(batch), None
         except Exception as error:
             error.add_note(traceback.format_exc())  # which does not travel by itself
-            answer = None, error
+            answer, failure = None, error
         try:
-            pipe.send(answer)
+            pipe.send((answer, failure))
         except OSError:  # nobody listens any more
             return
         except Exception as error:  # results that cannot be sent
@@ -140,7 +140,7 @@ def analyse_all(
     workers: int | None = None,  # processes; 1: this one, unless `apart`; None: one for each core
     stand_in: Callable | None = None,  # what to return for an item that killed its process
     apart: bool = False,  # whether a single worker is another process, too
-) -> Iterator[list]:  # for each batch, in order
+) -> Generator[list, None, None]:  # for each batch, in order
     """Work on batches with `workers` processes, a few at a time, and return results in order.
 
     Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`.
