@@ -105,7 +105,8 @@ def _vote(
     step = max(1, _MOST_NUMBERS // max(len(known), most * y.shape[1]))
     for some in asked.split(step):
         cosines, index = (some @ known.T).topk(most)  # (s, most)
-        weights, votes, shares = cosines.clamp(min=1e-6), 0, []
+        votes: Tensor | int = 0
+        weights, shares = cosines.clamp(min=1e-6), []
         for start, k in pairwise([0, *counts]):
             votes = votes + torch.einsum("sk,skc->sc", weights[:, start:k], y[index[:, start:k]])
             shares.append(votes / weights[:, :k].sum(1, keepdim=True))

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -385,7 +385,7 @@ def share_weights(
 
 
 def share_checkpoint(
-    found: tuple[dict, Snapshot] | None,  # what `read_checkpoint` returned; None in the others
+    found: Sequence | None,  # what `read_checkpoint` returned; nothing in the others
     model: MaskedAutoencoder,  # the model, changed in place
     optimizer: torch.optim.Optimizer,  # its optimiser, changed in place
 ) -> dict:  # the state that was saved, in every process

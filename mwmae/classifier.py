@@ -329,7 +329,8 @@ def _choose_several(inputs, targets):
     parts = np.array_split(np.random.default_rng(0).permutation(sounds), 5)
     parts = parts if sounds <= _ALL_FOLDS else parts[:1]
     others = [np.setdiff1d(np.arange(sounds), part) for part in parts]
-    truth, fits, results = targets[np.concatenate(parts)], [None] * len(parts), {}
+    fits: list[Any] = [None] * len(parts)
+    truth, results = targets[np.concatenate(parts)], {}
     for strength in _STRENGTHS:
         found = []
         for number, (part, rest) in enumerate(zip(parts, others)):

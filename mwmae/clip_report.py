@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -335,13 +336,14 @@ def clip_report_text(
 ) -> str:  # tables and notes
     "What a report says."
     if width is None:
-        mark, say, show = "## ", markdown_text, markdown_table
+        mark, show = "## ", markdown_table
     else:
-        mark, say, show = "", str, lambda table: plain_table(table, width)
+        mark, show = "", lambda table: plain_table(table, width)
+    say: Callable = markdown_text if width is None else str
     table, note = _summary_text(report.summary)
     parts = [f"{mark}Scores over seeds and clips, grid {say(report.grid)}", show(table),
              f"- {say(note)}"]
-    if report.compared is not None:
+    if report.compared is not None and report.pair is not None:
         table, notes = _comparison_text(report)
         first, second = map(say, report.pair)
         parts += [f"{mark}{first} against {second} over seeds and clips, grid {say(report.grid)}",
@@ -371,10 +373,12 @@ def write_clip_reports(
     names, compared = ["significance.md", "clip_scores.csv"], []
     _write_table([report.summary for report in reports], out / names[1])
     for number, report in enumerate(r for r in reports if r.compared is not None):
-        models = dict(zip(("first", "second"), report.pair))
-        compared.append(report.compared.rename(columns=models).assign(grid=report.grid))
+        pair: Any = report.pair
+        table: Any = report.compared
+        models = dict(zip(("first", "second"), pair))
+        compared.append(table.rename(columns=models).assign(grid=report.grid))
         names.append(f"clip_differences_{number}.png")
-        figure = show_clip_differences(report.compared, report.pair).figure
+        figure = show_clip_differences(table, pair).figure
         with atomic_file(out / names[-1]) as temporary:
             figure.savefig(temporary, format="png", dpi=150)
     if compared:

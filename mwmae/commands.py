@@ -439,7 +439,8 @@ def mwmae_analyze(
             raise InputError(f"--{name} is missing, expected {wanted[name]}")
     report = analyse(
         models, str(data), str(out), clips, tokens, variance, parse_ratios(ratios),
-        parse_numbers(shown), seed, tuple(formats.split(",")), block=block, window=window, patch=patch)
+        parse_numbers(shown), seed, tuple(formats.split(",")),
+        block=block, window=window, patch=patch)
     print(f"{len(report.figures)} figures and their tables: {report.folder / 'README.md'}")
 
 # %% ../nbs/76_commands.ipynb #6f3909a1

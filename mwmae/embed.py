@@ -17,6 +17,7 @@ from itertools import groupby
 from math import ceil
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -177,7 +178,9 @@ class _Deviation:
     "The standard deviation over time, divided by the number of steps."
 
     def __init__(self):
-        self.mean, self.variance, self.count = 0, 0, 0
+        self.mean: Any = 0
+        self.variance: Any = 0
+        self.count = 0
 
     def add(self, block):  # (..., k, size) the next steps
         "Take the next steps."
@@ -353,7 +356,8 @@ def join_units(
     hop: int,  # steps from the start of one unit to the start of the next
 ) -> Iterator[Tensor]:  # (k, size) steps that no later unit will change
     "Put units back into one sequence, averaging where they overlap."
-    total, count = None, None
+    total: Any = None
+    count: Any = None
     for unit in features:
         weight = torch.ones_like(unit[:, :1])  # (s, 1)
         if total is None:
@@ -542,7 +546,7 @@ def embed_as_typed(
     overlap: float | None = None,  # share of a unit that the next one repeats; None: as it is
 ) -> EmbeddingModel:  # with the same encoder, in evaluation mode
     "Embed as options say. Raises `InputError` for a setting that the model cannot have."
-    typed = {"pool": pool, "overlap": overlap}
+    typed: dict[str, Any] = {"pool": pool, "overlap": overlap}
     typed = {name: value for name, value in typed.items() if value is not None}
     if layers is not None:
         typed["layers"] = choose_layers(layers, len(model.encoder.blocks))

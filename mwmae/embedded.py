@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -98,7 +98,8 @@ def _check_parts(data):
     for number, (part, argument, _) in enumerate(pickletools.genops(data)):
         if part.name not in _PICKLE_PARTS:
             raise pickle.UnpicklingError(f"it has the part {part.name}")
-        if part.name.endswith("PUT") and int(argument) > number:  # would allocate as many places
+        if part.name.endswith("PUT") and int(argument or 0) > number:
+            # it would allocate as many places
             raise pickle.UnpicklingError(f"it wants {argument} places in memory")
 
 
@@ -217,18 +218,19 @@ def sound_rows(
 ) -> list[SoundRows]:  # one for each sound
     "Gather rows by sound. Raises `InputError` if an event's label is not in the vocabulary."
     index, found = {label: i for i, label in enumerate(task.vocabulary)}, []
+    times: Any = split.times  # which every event task has
     names, number = np.unique(np.array(split.files), return_inverse=True)
     for i, name in enumerate(names):
         rows = np.flatnonzero(number == i)
-        rows = rows[np.argsort(split.times[rows], kind="stable")]
+        rows = rows[np.argsort(times[rows], kind="stable")]
         events = []
-        for event in split.events.get(name, []):
+        for event in (split.events or {}).get(name, []):
             label = str(event["label"])
             if label not in index:
                 problem = f"{name} has an event {label!r}, which is not in the vocabulary"
                 raise InputError(f"{task.name}: {problem}")
             events.append((index[label], event["start"] / 1000, event["end"] / 1000))
-        found.append(SoundRows(rows, split.times[rows], events))
+        found.append(SoundRows(rows, times[rows], events))
     return found
 
 # %% ../nbs/36_embedded.ipynb #e22b804c

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def _check_output(name, found, shape):
 class HearModel:
     "A model with HEAR's interface."
     name: str  # what it is called, fit for a folder's name
-    module: nn.Module  # the model
+    module: Any  # the model, a torch module with the sizes and the rate that HEAR wants
     scene_function: Callable  # (audio (n, samples), module) -> (n, d)
     timestamp_function: Callable  # (audio, module) -> (n, t, d) and times (n, t), milliseconds
     device: torch.device = torch.device("cpu")  # where it computes
@@ -118,10 +119,10 @@ def embed_batch(
     for i, file in enumerate(files):
         if not np.isfinite(embeddings[i]).all():
             failures.append(f"{file}: its embedding holds NaN or infinity")
-        elif event and not _ascend(times[i]):
+        elif times is not None and not _ascend(times[i]):
             failures.append(f"{file}: the times of its embeddings are not numbers that ascend")
         else:
-            yield file, embeddings[i], times[i] if event else None
+            yield file, embeddings[i], None if times is None else times[i]
 
 
 def _ascend(times):
@@ -271,7 +272,8 @@ def open_hear_model(
     if kind in OPENERS:
         model = _open_registered(kind, size)
         return replace(model, module=model.module.to(device), device=device)
-    functions = get_scene_embeddings, get_timestamp_embeddings
+    functions: Any = get_scene_embeddings, get_timestamp_embeddings
+    module: Any
     if name == "logmel":
         module, functions = LogMelStatistics().eval(), (logmel_scenes, logmel_timestamps)
     elif kind == "random":
@@ -283,7 +285,8 @@ def open_hear_model(
     plain = _folder_name(size or _RANDOM_SIZE if kind == "random" else name)
     if kind == "random":
         plain = f"random-{plain}"
-    return HearModel(plain, module.to(device), *functions, device)
+    scenes, timestamps = functions
+    return HearModel(plain, module.to(device), scenes, timestamps, device)
 
 # %% ../nbs/34_encoders.ipynb #f50560e4
 _FIRST_SETTINGS = ("layers", "pool", "overlap", "precision")  # those of the first version

@@ -57,8 +57,8 @@ def _add_up(rows):
     "The sounds of a table, each once, with the labels of all its rows."
     found = {}
     for sound, text in rows:
-        parts = [part.strip() for part in text.split(SEPARATOR)]
-        parts = map(sys.intern, filter(None, parts))  # one copy of each label, not millions
+        said = [part.strip() for part in text.split(SEPARATOR)]
+        parts = map(sys.intern, filter(None, said))  # one copy of each label, not millions
         found.setdefault(sound.name, (sound, set()))[1].update(parts)
     labelled = []
     for sound, labels in found.values():
@@ -202,7 +202,8 @@ def read_examples(
 ) -> tuple[Examples, list]:  # the examples, and (name, reason) of each sound left out
     "Read and embed labelled sounds."
     nothing = torch.zeros(0, embedder.scene_embedding_size)
-    examples, skipped, scenes = Examples([], [], nothing, []), [], []
+    kept: list[Tensor] = []
+    examples, skipped, scenes = Examples([], [], nothing, kept), [], []
     for some in chunked(tqdm(sounds, "reading", unit="sound", disable=None), 32):
         read = _read_some(some, embedder, skipped)
         if not read:
@@ -216,7 +217,7 @@ def read_examples(
             examples.names.append(name)
             examples.labels.append(labels)
             if keep:
-                examples.spectrograms.append(spectrogram.cpu().half())
+                kept.append(spectrogram.cpu().half())
     if scenes:
         examples.scenes = torch.stack(scenes)
     return examples, skipped
@@ -295,7 +296,7 @@ def stored_examples(
             problem = problem or f"is not in the store {store}"
         elif ends[row] == ends[row + 1]:
             problem = problem or "could not be used; skipped.csv of its store says why"
-        if problem:
+        if problem or row is None:
             skipped.append((listed_name(sound.name), listed_name(problem)))
             continue
         examples.names.append(listed_name(sound.name))

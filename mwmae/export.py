@@ -14,6 +14,7 @@ import math
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,6 +59,8 @@ class _ConvLogMel(nn.Module):
         super().__init__()
         fourier = _fourier_filters(log_mel.mel.spectrogram.window)  # (402, 1, 400)
         bands = log_mel.mel.mel_scale.fb.T[:, :, None].contiguous()  # (mels, 201, 1)
+        self.fourier: Tensor
+        self.bands: Tensor
         self.register_buffer("fourier", fourier)
         self.register_buffer("bands", bands)
 
@@ -143,7 +146,7 @@ def trace(
 ) -> ExportedProgram:  # for any number of clips, and any number of samples from 201 on
     "Write down the computation of a model as a graph."
     sizes = {"audio": {0: Dim("clips"), 1: Dim("samples", min=SHORTEST)}}
-    with tracing.patch(backed_size_oblivious=True):
+    with tracing.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         example = (torch.zeros(2, 40_000),)
         program = torch.export.export(_ExportableModel(model), example, dynamic_shapes=sizes)
     for module in program.graph_module.modules():
@@ -242,7 +245,7 @@ def export_onnx(
         raise InputError(f"the encoder has {size / 2**30:.1f} GiB, and an ONNX file holds 2; "
                          "expected a smaller one, or --format program")
     with _without_warnings():
-        graph = torch.onnx.export(
+        graph: Any = torch.onnx.export(
             trace(model), dynamo=True, verbose=False, opset_version=20,
             input_names=["audio"], output_names=["scene", "timestamps"])
     message = graph.model_proto
@@ -271,11 +274,11 @@ def run_exported(
     with _without_warnings():
         module = torch.export.load(path, extra_files=files).module()
 
-    def run(audio):
+    def run_program(audio):
         "Embed clips with PyTorch."
         return [part.numpy() for part in module(torch.from_numpy(audio))]
 
-    return run, json.loads(files["mwmae.json"])
+    return run_program, json.loads(files["mwmae.json"])
 
 # %% ../nbs/56_export.ipynb #01d013f8
 class _ExportableAutoencoder(nn.Module):
@@ -346,10 +349,11 @@ def export_autoencoder(
     example = (torch.zeros(model.config.frames, model.config.mels), torch.arange(0, n, 5),
                torch.tensor(0))
     sizes = {"spectrogram": None, "visible": {0: Dim("visible", min=2, max=n)}, "block": None}
-    with _without_warnings(), torch.no_grad(), tracing.patch(backed_size_oblivious=True):
+    known = tracing.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with _without_warnings(), torch.no_grad(), known:
         program = torch.export.export(
             _ExportableAutoencoder(model), example, dynamic_shapes=sizes)
-        graph = torch.onnx.export(
+        graph: Any = torch.onnx.export(
             program, dynamo=True, verbose=False, opset_version=20,
             input_names=["spectrogram", "visible", "block"],
             output_names=["prediction", "features", "attention"])

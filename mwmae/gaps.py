@@ -55,8 +55,7 @@ def reconstruct(
     original = _log_mel(audio, shape.mels)
     deviation, mean = torch.std_mean(original)
     standardised = (original - mean) / (deviation + 1e-8)
-    units = list(cut_units(standardised, shape.frames, shape.frames))
-    units = torch.stack(units)  # (u, unit, mels)
+    units = torch.stack(list(cut_units(standardised, shape.frames, shape.frames)))  # (u, t, mels)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(len(units), shape.patches, generator=generator).to(units)  # (u, n)
     prediction, mask = fill_gaps(model, units, noise)
@@ -155,7 +154,7 @@ def _mean_errors(
 def _band_centres(mels: int) -> np.ndarray:
     "The centre of each mel band in hertz."
     edges = 2595 * np.log10(1 + np.array([50, 8000]) / 700)  # of all bands together
-    centres = np.linspace(*edges, mels + 2)[1:-1]
+    centres = np.linspace(edges[0], edges[1], mels + 2)[1:-1]
     return 700 * (10 ** (centres / 2595) - 1)
 
 # %% ../nbs/47_gaps.ipynb #bb038491

@@ -60,8 +60,8 @@ def _group_runs(
         return -point.hidden_layers, str(_shape(point)), point.lr
 
     groups, order = [], sorted(range(len(runs)), key=place)
-    for _, same in itertools.groupby(order, lambda i: _shape(runs[i][1])):
-        same = list(same)
+    for _, alike in itertools.groupby(order, lambda i: _shape(runs[i][1])):
+        same = list(alike)
         rounds = math.ceil(len(same) / size(runs[same[0]][1]) / workers)
         count = min(len(same), rounds * workers)
         bounds = [len(same) * i // count for i in range(count + 1)]
@@ -72,7 +72,7 @@ def _group_runs(
 def _on_cores(
     work: Callable,  # of a group and of what else belongs to it
     groups: list[tuple],  # what `work` takes, for each group
-    device: str,  # where they are calculated
+    device: str | torch.device,  # where they are calculated
 ) -> list:  # what `work` returns, in the order of `groups`
     "Work at groups, one on each core at a time."
     threads = torch.get_num_threads()
@@ -107,7 +107,7 @@ def train_runs(
     progress: tqdm | None = None,  # is told of every finished run
 ) -> list[list[Trained]]:  # of each fold, in the order of its runs
     "Train any runs of one fold or of several, in groups, one group on each core at a time."
-    found = [[None] * len(runs) for runs, _ in folds]
+    found: list[list] = [[None] * len(runs) for runs, _ in folds]
 
     def train_one(fold, group):
         "Train a group and keep what it leaves."
@@ -138,7 +138,7 @@ def _keyed(runs, number):
 def best_of_folds(
     task: Task,  # the task
     splits: dict[str, EmbeddedSplit],  # its embedded splits
-    numbers: list[int],  # of the folds
+    numbers: Sequence[int],  # of the folds
     runs: list[tuple[int, ProbeConfig]],  # seed and point of each run, the same in every fold
     device: str = "cpu",  # where to calculate
     progress: tqdm | None = None,  # is told of every finished run
@@ -229,8 +229,7 @@ def _train_promising(
         if progress is not None:
             progress.update(len(own))
 
-    groups = [(own,) for _, own in _divide([(runs, rows)])]
-    groups = _on_cores(begin, groups, device)
+    groups = _on_cores(begin, [(own,) for _, own in _divide([(runs, rows)])], device)
     kept = _promising(seeds, [scores[i] for i in range(len(runs))])
     going = [(group, own) for group, own in groups if not set(kept).isdisjoint(own)]
     _on_cores(end, going, device)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -59,7 +59,7 @@ def parts_of(
 def attentions(
     model: MaskedAutoencoder,  # the model
     part: str,  # 'encoder' or 'decoder'
-) -> list[nn.Module]:  # one for each block
+) -> list[Any]:  # one for each block, torch modules with heads
     "The attention layers of one part. Raises `InputError` if there are none that have heads."
     if getattr(model, part) is None:
         raise InputError(f"the model has no {part}, expected a model folder or checkpoint "
@@ -208,7 +208,9 @@ class _RunningMean:
     "Mean and deviation of values that come one at a time, in float64 and constant memory."
 
     def __init__(self):
-        self.count, self.mean, self.squares = 0, 0.0, 0.0
+        self.count = 0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
 
     def add(
         self,
@@ -334,7 +336,7 @@ def show_attention_maps(
     heads = find_heads(model, part, block, window)
     if patch is None:
         loudness = patchify(spectrogram[None], config.patch_size)[0].mean(-1)  # (n,)
-        patch = loudness.argmax().item()
+        patch = int(loudness.argmax())
     maps, (pt, pf) = _attention_maps(model, example, heads, part, patch), config.patch_size
     columns = min(columns, len(heads))
     rows = math.ceil(len(heads) / columns)
@@ -369,7 +371,8 @@ def open_model(
     encoder = load_encoder(folder)
     with torch.device("meta"):
         model = MaskedAutoencoder(encoder.config).eval()
-    model.encoder, model.decoder = encoder, None
+    model.encoder = encoder
+    model.decoder = None  # type: ignore[assignment]  # such a model has none
     return model
 
 # %% ../nbs/45_heads.ipynb #a2fcb03c

@@ -101,11 +101,12 @@ class MixedStores(ClipIndex):
 
     def _join(self):
         "Put the indices of all stores one behind the other."
-        clips, sources, names, length = [], [], [], 0
+        sources: list[np.ndarray] = []
+        clips, names, length = [], [], 0
         for label, store in zip(self.labels, self.stores):
             texts = [os.fsencode(f"{label}/{name}") for name in store.source_names()]
             rows, of_store = np.array(store.clips), np.array(store.sources)
-            before = sum(len(some) for some in sources)
+            before = sum([len(some) for some in sources])
             rows["source"] += before
             of_store["name_end"] = length + np.cumsum([len(text) for text in texts])
             length += sum(map(len, texts))

@@ -55,7 +55,7 @@ def _read_table(path, event):
             raise InputError(f"{path}: {said}")
         table = parquet.read_table(path, columns=wanted)
         times = table["time_ms"].to_numpy().astype(np.float64) if event else None
-        if event and not np.isfinite(times).all():
+        if times is not None and not np.isfinite(times).all():
             raise InputError(f"{path}: a time_ms is no number, expected milliseconds")
         return table[name].to_pylist(), _matrix(path, table["embedding"]), times
     except InputError:
@@ -221,8 +221,9 @@ class MtebEncoder:
         device: str | None = None,  # where to compute
         **options,  # what else MTEB may give
     ):
-        named = isinstance(model, HearModel)
-        self.model = model if named else open_hear_model(model, device)
+        if not isinstance(model, HearModel):
+            model = open_hear_model(model, device)
+        self.model = model
         self.revision = revision or self.model.fingerprint
 
     def encode(

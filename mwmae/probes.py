@@ -8,6 +8,7 @@ __all__ = ['IN_MEMORY', 'Probes', 'ProbeGroup', 'fold_rows']
 # %% ../nbs/39_probes.ipynb #8854f4d3
 import itertools
 import math
+from typing import Any
 
 import torch
 from fastcore.basics import patch
@@ -55,7 +56,7 @@ class Probes:
         models: list[nn.Sequential],  # from `make_probe`, all of one shape
         points: list[ProbeConfig],  # how each is trained, in the order of their learning rates
         dtype: torch.dtype = torch.float32,  # of the embeddings, and so of the large products
-        device: str = "cpu",  # where to calculate
+        device: str | torch.device = "cpu",  # where to calculate
     ):
         self.products, dtype = dtype, torch.promote_types(dtype, torch.float32)
         state = _turned(models[0].state_dict())
@@ -230,9 +231,10 @@ def _training_step(
         e = z.sigmoid().sub_(y.T).div_(len(x) * y.shape[1])
     _backward(probes, e, trace)
     probes.steps += 1
+    adam: Any = torch._fused_adam_
     for lr, state in probes.rates:
-        torch._fused_adam_(*state, [], [probes.steps], amsgrad=False, beta1=0.9, beta2=0.999,
-                           lr=lr, weight_decay=0.0, eps=1e-8, maximize=False)
+        adam(*state, [], [probes.steps], amsgrad=False, beta1=0.9, beta2=0.999,
+             lr=lr, weight_decay=0.0, eps=1e-8, maximize=False)
 
 # %% ../nbs/39_probes.ipynb #b5d76d2a
 def _predict(
@@ -317,7 +319,7 @@ class ProbeGroup:
             if _note_validation(run, scores[row], settings[row], epoch):
                 self.best[0][number] = self.probes.weights[row]
                 self.best[1][number] = self.probes.fixed[row]
-            if epoch - run.epoch < patience and run.score < most:
+            if epoch - (run.epoch or 0) < patience and run.score < most:
                 rows.append(row)
         self._leave(rows)
 
@@ -352,7 +354,7 @@ def _gather(task, splits, names, device, dtype=torch.float32, centre=None):
     "Rows of some splits. Raises `InputError` if embeddings or labels do not fit."
     arrays = [splits[name].embeddings for name in names]
     bad = sum(int((~part.isfinite()).any(1).sum()) for part in StoredRows(arrays).split(_PART))
-    x = StoredRows(arrays, device, dtype, centre)
+    x: Any = StoredRows(arrays, device, dtype, centre)
     if bad:
         raise InputError(f"{task.name}: {bad} of {len(x)} embeddings in {', '.join(names)} "
                          "hold values that are not finite")
@@ -377,6 +379,6 @@ def fold_rows(
     if dtype != torch.float32:
         rows = StoredRows([splits[name].embeddings for name in fold.train])
         total = sum(part.sum(0, dtype=torch.float64) for part in rows.split(_PART))
-        centre = (total / len(rows)).float()  # (d,)
+        centre = torch.as_tensor(total / len(rows)).float()  # (d,)
     parts = fold.train, [fold.valid], [fold.test]
     return [_gather(task, splits, names, device, dtype, centre) for names in parts]

@@ -170,7 +170,9 @@ def grid_report(
     rows = rows[rows.grid == grid]
     models = list(rows.model.unique())
     show_paper = paper is not None and grid == "paper"
-    beside = paper_rows(paper) if show_paper else paper_rows(4).iloc[:0]
+    beside = paper_rows(paper if show_paper and paper is not None else 4)
+    if not show_paper:
+        beside = beside.iloc[:0]
     scores = _joined([summarise(rows), beside[beside.task != PRINTED]])
     seeds, overall, about_overall = _with_overall(rows, scores, list(reference), runs)
     notes = _notes(scores, grid, models, runs, way) + about_overall
@@ -307,7 +309,7 @@ def report_text(
     else:
         parts = [f"{mark}Scores, {say(report.asked)}", show(report_table(report.summary))]
     parts.append("\n".join(f"- {say(note)}" for note in report.notes))
-    if report.compared is not None:
+    if isinstance(report, GridReport) and report.compared is not None:
         first, second = report.compared.columns[1:3]
         parts += [f"{mark}{say(first)} against {say(second)}, {say(report.asked)}",
                   show(comparison_table(report.compared)), f"- {_ABOUT_DIFFERENCES}"]

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -151,7 +152,7 @@ def open_clips(self: Run):
 @patch
 def open_probe(self: Run) -> int:  # number of sounds
     "Read the sounds of the probe."
-    self.probe = QuickProbe(self.config.probe, self.module.config)
+    self.probe = QuickProbe(str(self.config.probe), self.module.config)
     return len(self.probe.labels)
 
 # %% ../nbs/30_run.ipynb #062a0df6
@@ -168,7 +169,8 @@ def build(self: Run):
     if self.accelerator.is_fsdp2:  # its own policy rounds the masking noise too
         from torch.distributed.fsdp import MixedPrecisionPolicy  # takes half a second
         self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy()
-        self.module.forward = self.accelerator.autocast()(self.module.forward)
+        forward = self.accelerator.autocast()(self.module.forward)
+        self.module.forward = forward  # type: ignore[method-assign]
     self.plain, self.optimizer = self.accelerator.prepare(self.module, optimizer)
     self.model = self.plain  # of the steps
     if self.config.compile:
@@ -220,12 +222,13 @@ def measure_probe(self: Run):
     "Score the encoder on the sounds of `probe`, if given; the others wait for the main process."
     if self.config.probe is None:
         return
-    gathered = whole_model(self.module)
+    probe: Any = self.probe
+    gathered: Any = whole_model(self.module)  # None where it is not the main process
 
     def scores():
         "What the probe finds."
         with self.accelerator.autocast():
-            return self.probe.scores(gathered.encoder)
+            return probe.scores(gathered.encoder)
 
     self.state |= main_first(scores)
     for name in PROBED:

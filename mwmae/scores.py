@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -366,16 +366,17 @@ def join_folds(
     "Put what all folds and seeds leave side by side."
     if any(run is None for fold in parts for run in fold):
         return None
+    runs: list[list[Any]] = [list(fold) for fold in parts]
     joined, clips, folds = {}, [], []
-    for number, (fold, known, split) in enumerate(zip(parts, names, splits)):
+    for number, (fold, known, split) in enumerate(zip(runs, names, splits)):
         count = len(fold[0].get("part", fold[0].get("holds")))
         clips += known or [f"{split} {row}" for row in range(count)]
         folds += [number] * count
-    for name in parts[0][0]:
+    for name in runs[0][0]:
         if name == "holds":  # the same for all seeds
-            joined[name] = np.concatenate([fold[0][name] for fold in parts])
+            joined[name] = np.concatenate([fold[0][name] for fold in runs])
         else:
-            by_fold = [np.stack([run[name] for run in fold]) for fold in parts]
+            by_fold = [np.stack([run[name] for run in fold]) for fold in runs]
             joined[name] = np.concatenate(by_fold, 1)
     if len(set(clips)) < len(clips):  # folds that use the same names
         clips = [f"{splits[fold]}/{clip}" for fold, clip in zip(folds, clips)]
@@ -413,7 +414,8 @@ def _check_clips(found):
         if name in found and found[name].dtype.kind != kind:
             raise ValueError(f"{name} is of type {found[name].dtype}")
     s, n = len(found["seeds"]), len(found["clips"])
-    shapes = {"seeds": (s,), "test": (s,), "clips": (n,), "folds": (n,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "seeds": (s,), "test": (s,), "clips": (n,), "folds": (n,)}
     if "part" in found:
         shapes |= {"part": (s, n), "whole": (s, n)}
     else:
@@ -440,7 +442,7 @@ def load_clips(
             raise ValueError(f"it unpacks to {size:,} bytes")
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
-        texts = {name: str(found.pop(name)) for name in _TEXTS}
+        texts: dict[str, Any] = {name: str(found.pop(name)) for name in _TEXTS}
         _check_clips(found)
         arrays = {name: found.pop(name) for name in _ARRAYS}
     except (ValueError, KeyError, EOFError, IndexError, TypeError, SyntaxError, MemoryError,

@@ -77,10 +77,10 @@ def _ranked_scores(score, parts, counts):
             values = [_BY_LABEL[score](*_down_ranks(ranks[:, i], holds[:, i], counts))
                       for i in known]
             found.append(np.nansum(values, 0) / (~np.isnan(values)).sum(0))
-    found = np.stack(found, 1)
+    scores = np.stack(found, 1)
     if score == "mAP":  # counts a label that the whole test lacks as 0
-        found *= len(known) / holds.shape[1]
-    return found
+        scores *= len(known) / holds.shape[1]
+    return scores
 
 
 _KINDS = {"part": _ratio_scores, "ranks": _ranked_scores}  # by the name of an array

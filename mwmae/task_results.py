@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
@@ -119,14 +120,14 @@ def evaluate(
 
 # %% ../nbs/41_task_results.ipynb #3f389291
 def interval(
-    values: list[float],  # a score of each seed
+    values: Sequence[float] | np.ndarray,  # a score of each seed
 ) -> tuple[float, float]:  # mean, and half-width of its 95 % interval; NaN for a single value
     "Mean and uncertainty of the mean."
-    values = np.asarray(values, float)
-    n, half = len(values), math.nan
+    scores = np.asarray(values, float)
+    n, half = len(scores), math.nan
     if n > 1:
-        half = student.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)
-    return float(values.mean()), float(half)
+        half = student.ppf(0.975, n - 1) * scores.std(ddof=1) / math.sqrt(n)
+    return float(scores.mean()), float(half)
 
 # %% ../nbs/41_task_results.ipynb #a90445c7
 def interval_text(
@@ -183,7 +184,8 @@ def check_result(
     if not runs or len(set(seeds)) < runs or not all(0 <= seed < 2**63 for seed in seeds):
         raise InputError(f"{source}: seeds is {shown(seeds)}, "
                          "expected numbers from 0 on that differ")
-    lists = {"test": result.test, "folds": result.folds, "chosen": result.chosen, **result.scores}
+    lists: dict[str, list] = {
+        "test": result.test, "folds": result.folds, "chosen": result.chosen, **result.scores}
     for name, values in lists.items():
         if len(values) != runs:
             raise InputError(f"{source}: {shown(name)} has {len(values)} values for {runs} seeds")
@@ -265,7 +267,7 @@ def join_results(
     parts: list[TaskResult],  # of one model and task, each with some of the seeds
 ) -> TaskResult:
     "One result of all seeds, in the order of the parts."
-    lists = {}
+    lists: dict[str, Any] = {}
     for name in ("seeds", "test", "folds", "chosen"):
         lists[name] = [value for part in parts for value in getattr(part, name)]
     scores = {}
@@ -279,16 +281,17 @@ def join_clips(
     parts: list[ClipScores | None],  # of one model and task, each with some of the seeds
 ) -> ClipScores | None:  # None where one is missing
     "What clips contributed to the scores of all seeds, in the order of the parts."
-    if any(part is None for part in parts):
+    there = [part for part in parts if part is not None]
+    if len(there) < len(parts):
         return None
     found = {}
-    for name, values in parts[0].parts.items():
+    for name, values in there[0].parts.items():
         if name != "holds":  # which is the same for all seeds
-            values = np.concatenate([part.parts[name] for part in parts])
+            values = np.concatenate([part.parts[name] for part in there])
         found[name] = values
-    seeds, test = (np.concatenate([getattr(part, name) for part in parts])
+    seeds, test = (np.concatenate([getattr(part, name) for part in there])
                    for name in ("seeds", "test"))
-    return replace(parts[0], seeds=seeds, test=test, parts=found)
+    return replace(there[0], seeds=seeds, test=test, parts=found)
 
 # %% ../nbs/41_task_results.ipynb #1c98b4f4
 def _read_groups(

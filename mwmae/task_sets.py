@@ -374,7 +374,7 @@ def _unpack(archive, target):
     with atomic_folder(target) as temporary, open(archive, "rb") as packed:
         zipped = packed.read(2) == b"\x1f\x8b"
         packed.seek(0)
-        stream = _LimitedStream(gzip.GzipFile(fileobj=packed) if zipped else packed, most)
+        stream: Any = _LimitedStream(gzip.GzipFile(fileobj=packed) if zipped else packed, most)
         options: dict[str, Any] = dict(mode="r|", tarinfo=_Member, bufsize=1 << 18)
         with tarfile.open(fileobj=stream, **options) as tar:
             _unpack_members(tar, temporary, most_files, archive.name)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -224,7 +225,7 @@ class TransformersEncoder(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module,  # the whole model
+        model: Any,  # the whole model, a torch module
         extractor,  # its feature extractor
         name: str,  # what messages call it
         layer: int | None = None,  # number of the layer; None: the final output
@@ -285,7 +286,7 @@ def pieces_scenes(
     model: TransformersEncoder,  # the model
 ) -> Tensor:  # (n, d)
     "One vector for each clip: the mean over time."
-    total = 0
+    total: Any = 0
     for _, samples, steps, _ in model.pieces(audio):
         total = total + samples / audio.shape[1] * steps.mean(1)
     return total

@@ -189,7 +189,8 @@ def _write(self: Tuning):
              "moments": optimizer_tensors(self.classifier, self.optimizer)}
     tensors = {f"{part}.{name}": value.cpu().contiguous()
                for part, values in parts.items() for name, value in values.items()}
-    write_progress(self.folder, tensors, self.state | {"job": self.job, "read": self.read})
+    folder = self.folder or Path()  # not called without a folder
+    write_progress(folder, tensors, self.state | {"job": self.job, "read": self.read})
 
 # %% ../nbs/54_tune.ipynb #ab32a8a9
 _PLACES = ("sounds", "model", "valid", "store", "valid_store", "save_minutes")

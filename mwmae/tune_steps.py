@@ -165,7 +165,7 @@ def training_batches(
     "The batches of an epoch."
     times = Counter()
     order = SAMPLING[config.sampling](train.labels, config.seed, epoch)
-    frames = None if config.whole else frames
+    size = None if config.whole else frames
     for step, numbers in enumerate(chunked(order.tolist(), config.batch)):
         crops, randoms = [], []
         for number in numbers:
@@ -174,7 +174,7 @@ def training_batches(
             if step >= begin:
                 random = np.random.default_rng(origin)
                 length = len(train.spectrograms[number])
-                crops.append((number, *place_crop(length, frames, random)))
+                crops.append((number, *place_crop(length, size, random)))
                 randoms.append(random)
         if step >= begin:
             batch = CropBatch(train, train.targets(labels, numbers), crops)
@@ -183,7 +183,7 @@ def training_batches(
 
 def _share_of(batch, randoms, config, rank, processes):
     "What one process learns from in a batch, and how much of the batch that is."
-    rows = range(len(batch))[rank::processes]
+    rows: Sequence[int] = range(len(batch))[rank::processes]
     share = len(rows) / len(batch)
     rows = rows or [0]  # with a share of zero
     crops, targets = zip(*[batch[row] for row in rows])
