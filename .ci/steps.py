@@ -113,7 +113,7 @@ def check_notebooks(checks: Checks) -> None:
 def check_code(checks: Checks) -> None:
     "Chapters, package and programs have no mistakes that can be seen without running them."
     checks.step("ruff", "ruff", "check", ".")
-    checks.step("mypy", "mypy")
+    checks.step("types", "python", "tools/check_types.py")
 
 
 def check_scripts(checks: Checks) -> None:
