@@ -381,7 +381,7 @@ def share_weights(
 ):
     "Give every process the weights that the main process has. Every process has to call it."
     for name, own in model.state_dict().items():
-        own.copy_(_shared(None if weights is None else weights[name], own))
+        own.copy_(_shared(weights[name] if weights and is_main() else None, own))
 
 
 def share_checkpoint(
@@ -390,7 +390,7 @@ def share_checkpoint(
     optimizer: torch.optim.Optimizer,  # its optimiser, changed in place
 ) -> dict:  # the state that was saved, in every process
     "Go on everywhere from what the main process has read. Every process has to call it."
-    state, copy = found or ({}, Snapshot(model.config, {}, {}))
+    state, copy = found if found and is_main() else ({}, Snapshot(model.config, {}, {}))
     shapes = {name: tuple(tensor.shape) for name, tensor in copy.moments.items()}
     told = [state, shapes]
     if dist.is_initialized():
