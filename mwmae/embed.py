@@ -11,6 +11,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -269,6 +270,8 @@ class EmbeddingModel(nn.Module):
         super().__init__()
         shape, layers = encoder.config, config.layers
         check_layers(layers, len(encoder.blocks))
+        if config.precision == "bf16":
+            encoder = deepcopy(encoder).bfloat16()
         self.encoder, self.config, self.log_mel = encoder, config, LogMelSpectrogram(shape.mels)
         steps = max(1, round((1 - config.overlap) * shape.grid[0]))
         self.hop = steps * shape.patch_frames  # frames from the start of a unit to the next
@@ -311,10 +314,8 @@ def encode(
     for layer in set(layers):
         catch = lambda block, inputs, output, layer=layer: caught.update({layer: output})
         hooks.append(encoder.blocks[layer - 1].register_forward_hook(catch))
-    half = self.config.precision == "bf16"
     try:
-        with torch.autocast(units.device.type, torch.bfloat16, enabled=half):
-            features = encoder.features(units)  # (u, steps, size)
+        features = encoder.features(units.to(next(encoder.parameters())))  # (u, steps, size)
     finally:
         for hook in hooks:
             hook.remove()
