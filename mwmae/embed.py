@@ -11,7 +11,6 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -270,8 +269,6 @@ class EmbeddingModel(nn.Module):
         super().__init__()
         shape, layers = encoder.config, config.layers
         check_layers(layers, len(encoder.blocks))
-        if config.precision == "bf16":
-            encoder = deepcopy(encoder).bfloat16()
         self.encoder, self.config, self.log_mel = encoder, config, LogMelSpectrogram(shape.mels)
         steps = max(1, round((1 - config.overlap) * shape.grid[0]))
         self.hop = steps * shape.patch_frames  # frames from the start of a unit to the next
@@ -314,8 +311,11 @@ def encode(
     for layer in set(layers):
         catch = lambda block, inputs, output, layer=layer: caught.update({layer: output})
         hooks.append(encoder.blocks[layer - 1].register_forward_hook(catch))
+    kind = next(encoder.parameters()).dtype
+    mixed = self.config.precision == "bf16" and kind == torch.float32  # as in training
     try:
-        features = encoder.features(units.to(next(encoder.parameters())))  # (u, steps, size)
+        with torch.autocast(units.device.type, torch.bfloat16, enabled=mixed):
+            features = encoder.features(units.to(kind))  # (u, steps, size)
     finally:
         for hook in hooks:
             hook.remove()
@@ -439,7 +439,10 @@ def load_model(
     folder = find_model(model_file_path or PACKAGED)
     encoder = load_encoder(folder)
     settings = asdict(own_way(folder, encoder)) | options
-    return EmbeddingModel(encoder, EmbedConfig(**settings)).eval()
+    config = EmbedConfig(**settings)
+    if config.precision == "bf16":
+        encoder = encoder.bfloat16()
+    return EmbeddingModel(encoder, config).eval()
 
 # %% ../nbs/21_embed.ipynb #8f7eee85
 def _need_embedder(model, function):

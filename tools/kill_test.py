@@ -95,6 +95,7 @@ def cases(
             ["mwmae_embed", "sounds", "--model", "classifier", "--classify", "--out", "OUT/classes"]],
         "finetune": [[*tuned, "--layers", "1", "--save_minutes", "0", "--out", "OUT/classifier"]],
         "hear": [[*hear, "--out", "OUT/hear"]],
+        "hear-groups": [[*hear, "--seeds", "4", "--seed_group", "1", "--out", "OUT/hear"]],
         "report": [[*hear, "--out", "hear"], ["mwmae_report", "hear", "--out", "OUT/report"]],
         "convert": [["mwmae_convert", "published", "OUT/converted", "--encoder_heads", "3"]],
         "export": [["mwmae_export", "model", "OUT/model.onnx"]],
