@@ -113,7 +113,8 @@ def mwmae_embed(
     # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps;
     # default: as the model says, otherwise 0
     overlap: float = None,
-    precision: str = "fp32",  # fp32, or bf16 for the encoder
+    # fp32, or bf16: rounded, and a third of the time where the processor computes in it
+    precision: str = "fp32",
     batch: int = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
     # processes that read the sounds; 0 reads them in this process; default: one for each core
     workers: int = None,

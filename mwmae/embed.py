@@ -237,7 +237,7 @@ class EmbedWay:
 @dataclass
 class EmbedConfig(EmbedWay):
     "How embeddings are made; the defaults are those of the paper."
-    precision: str = "fp32"  # fp32, or bf16 for the encoder
+    precision: str = "fp32"  # fp32, or bf16: rounded, and faster where the processor has it
     batch: int | None = None  # units encoded at a time; None: 16 on a CPU, 256 on a GPU
 
     def __post_init__(self):
