@@ -34,7 +34,6 @@ class _Chapter:
     "A module of the library as text."
     name: str  # of the module, such as audio
     notebook: str  # what it was made from, such as 00_audio; sorts as the chapters do
-    says: str  # its first line, what it is about
     definitions: dict[str, str]  # source by name, in order
     imports: dict[str, tuple]  # what other names mean: (module, name in it, or None for itself)
 
@@ -46,7 +45,7 @@ def _read_chapter(
     source = (INSTALLED / f"{name}.py").read_text(encoding="utf-8")
     tree, lines = ast.parse(source), source.splitlines()
     notebook = re.search(r"File to edit: \.\./nbs/(\S+)\.ipynb", source)[1]
-    chapter = _Chapter(name, notebook, ast.get_docstring(tree), {}, {})
+    chapter = _Chapter(name, notebook, {}, {})
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             chapter.imports |= _imported(node)
@@ -174,8 +173,8 @@ _HEAD = '''"""MW-MAE for transformers: an encoder that turns sounds of any lengt
 `pooler_output` is one embedding for each sound, `last_hidden_state` one for each moment of it.
 The code needs PyTorch, NumPy and transformers.
 
-It was put together by mwmae {version}, from chapters of its documentation: the line above each part
-says what its chapter is about. Change it there and export the model again. Licence: Apache 2.0.
+It was put together by mwmae {version} from its own modules, whose names stand above their parts:
+for another version, change it there and export the model again. Licence: Apache 2.0.
 """
 
 from __future__ import annotations
@@ -192,7 +191,7 @@ def remote_code() -> str:  # Python
     parts = [_HEAD.format(version=__version__) + _import_lines(collector.imports)]
     modules = {module for module, _ in collector.found}
     for chapter in sorted(map(collector.chapter, modules), key=lambda chapter: chapter.notebook):
-        parts.append(f"# {chapter.name.upper()}: {chapter.says}")
+        parts.append(f"# ---- mwmae.{chapter.name} ----")
         for name in chapter.definitions:
             if (chapter.name, name) in collector.found:
                 parts.append(collector.found[chapter.name, name])

@@ -197,8 +197,12 @@ class MWMAEEncoder(nn.Module):
         self.config = config
         width, extra = config.encoder_width, int(config.cls_token)
         table = F.pad(sincos_2d(config.grid, width), (0, 0, extra, 0))  # zeros for a class token
+        table = table.to(torch.get_default_dtype())  # that in which transformers loads the rest
         self.patch_embed = PatchEmbed(config.patch_size, width)
-        self.positions = nn.Parameter(table, config.learned_positions)  # (extra + n, width)
+        if config.learned_positions:
+            self.positions = nn.Parameter(table)  # (extra + n, width)
+        else:  # from_pretrained would make a fixed parameter one that is trained
+            self.register_buffer("positions", table)
         if config.cls_token:
             self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         blocks = [Block(width, SwitchedAttention(config)) for _ in range(config.encoder_depth)]
@@ -208,18 +212,18 @@ class MWMAEEncoder(nn.Module):
     def forward(
         self,
         units: Tensor,  # (u, unit frames, mels) standardised
-        shown: Iterable[int] = (),  # blocks whose output is wanted too; 0: what enters the first
-    ) -> tuple[Tensor, dict]:  # (u, steps, size) final output, and the same of each block in `shown`
+        wanted: Iterable[int] = (),  # blocks whose output is wanted too; 0: what enters the first
+    ) -> tuple[Tensor, dict]:  # (u, steps, size) final output, and the same of each wanted block
         "Embed units."
         positions = self.positions[-math.prod(self.config.grid) :]  # (n, width)
         tokens = self.patch_embed(patchify(units, self.config.patch_size)) + positions
         if self.config.cls_token:
             cls = self.cls_token + self.positions[0]  # (1, 1, width)
             tokens = torch.cat([cls.expand(len(tokens), -1, -1), tokens], dim=1)
-        outputs = {0: self.by_step(tokens)} if 0 in shown else {}
+        outputs = {0: self.by_step(tokens)} if 0 in wanted else {}
         for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens)
-            if number in shown:
+            if number in wanted:
                 outputs[number] = self.by_step(tokens)
         return self.by_step(self.norm(tokens)), outputs
 
@@ -292,12 +296,12 @@ class MWMAEModel(PreTrainedModel):
             units.extend(cut)
             counts.append(len(cut))
         features, states = self.encode(torch.stack(units), output_hidden_states)
-        clips = self.join(features, counts, lengths)
+        clips = self.join(features, counts, lengths)  # (t, size) each
         scenes = [pool_steps([steps], self.config.pool) for steps in clips]
+        places = [attention_mask.new_ones(len(steps)) for steps in clips]
         output = MWMAEOutput(
             last_hidden_state=self.batch(clips), pooler_output=torch.stack(scenes).to(self.dtype),
-            step_mask=nn.utils.rnn.pad_sequence(
-                [attention_mask.new_ones(len(steps)) for steps in clips], batch_first=True))
+            step_mask=nn.utils.rnn.pad_sequence(places, batch_first=True))
         if output_hidden_states:
             joined = [self.batch(self.join(state, counts, lengths)) for state in states]
             output.hidden_states = tuple(joined)
