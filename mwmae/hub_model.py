@@ -231,7 +231,7 @@ class MWMAEEncoder(nn.Module):
         self,
         tokens: Tensor,  # (u, n, width) of all patches, perhaps after a class token
     ) -> Tensor:  # (u, steps, rows * width)
-        "The tokens of each time step side by side, lowest frequency first, without the class token."
+        "The tokens of each time step side by side, lowest frequency first; no class token."
         steps, rows = self.config.grid
         tokens = tokens[:, -steps * rows :].unflatten(1, (steps, rows))  # (u, steps, rows, width)
         return tokens.flatten(2)
