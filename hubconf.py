@@ -34,7 +34,7 @@ def untrained(
     name: str = "mwmae_base_4x16",  # a name of `list_models`
     **settings,  # settings of `MAEConfig` that differ, such as frames=1000
 ):  # a `MaskedAutoencoder` with random weights
-    "A masked autoencoder of a named size with random weights, to train; settings are those of MAEConfig."
+    "A masked autoencoder of a named size with random weights, to train."
     from mwmae.model import create_model
 
     return create_model(name, **settings)
