@@ -107,9 +107,16 @@ def _as_sounds(
     raw,  # a sound or several, of NumPy, PyTorch or Python
 ) -> list[Tensor]:  # (samples,) each
     "One tensor for each sound."
-    listed = isinstance(raw, (list, tuple)) and len(raw) and np.ndim(raw[0])
-    sounds = raw if listed else np.atleast_2d(raw)
-    return [torch.tensor(np.asarray(sound)) for sound in sounds]
+    if isinstance(raw, (list, tuple)) and len(raw) and np.ndim(raw[0]):
+        return [_as_tensor(sound) for sound in raw]
+    return list(torch.atleast_2d(_as_tensor(raw)))
+
+
+def _as_tensor(values):
+    "A tensor on the CPU; a copy, since PyTorch cannot share every array, such as a reversed one."
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    return torch.from_numpy(np.array(values, order="C"))
 
 # %% ../nbs/56a_hub_model.ipynb #574b413a
 class MWMAEConfig(PretrainedConfig):
@@ -299,12 +306,11 @@ class MWMAEModel(PreTrainedModel):
         clips = self.join(features, counts, lengths)  # (t, size) each
         scenes = [pool_steps([steps], self.config.pool) for steps in clips]
         places = [attention_mask.new_ones(len(steps)) for steps in clips]
+        joined = [self.batch(self.join(state, counts, lengths)) for state in states]
         output = MWMAEOutput(
             last_hidden_state=self.batch(clips), pooler_output=torch.stack(scenes).to(self.dtype),
+            hidden_states=tuple(joined) or None,
             step_mask=nn.utils.rnn.pad_sequence(places, batch_first=True))
-        if output_hidden_states:
-            joined = [self.batch(self.join(state, counts, lengths)) for state in states]
-            output.hidden_states = tuple(joined)
         if return_dict is None:
             return_dict = self.config.return_dict
         return output if return_dict else output.to_tuple()

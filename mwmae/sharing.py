@@ -129,9 +129,10 @@ def model_card(
     kind = "MAE (masked autoencoder)"
     if config.multi_window:
         kind = "MW-MAE (Multi-Window Masked Autoencoder)"
+    custom = ", custom_code" if library == "transformers" else ""  # the hub then warns of it
     parts = [
         f"---\nlicense: {licence}\nlibrary_name: {library}\npipeline_tag: feature-extraction\n"
-        "tags: [audio, self-supervised]\n---",
+        f"tags: [audio, self-supervised{custom}]\n---",
         f"# {markdown_text(title)}\n\n{kind} for audio, pre-trained on log-mel spectrograms "
         + f"with {config.mask_ratio:.0%} of the patches hidden. {weights}".rstrip(),
         f"```python\n{SNIPPETS[library].format(name=name)}```",
@@ -230,6 +231,10 @@ def find_model(
             raise InputError(
                 f"{name}: neither a model folder, which holds model.safetensors, nor a run, "
                 "which holds checkpoints")
+        if (path / "preprocessor_config.json").is_file():
+            raise InputError(
+                f"{name}: a folder for transformers, which AutoModel opens; expected the model "
+                "that it was made from")
         return path
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
         raise InputError(f"{name}: there is no such folder, and a name on the hub reads owner/name")
