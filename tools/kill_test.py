@@ -101,6 +101,7 @@ def cases(
         "export": [["mwmae_export", "model", "OUT/model.onnx"]],
         "export-program": [["mwmae_export", "model", "OUT/model.pt2", "--format", "program"]],
         "export-folder": [["mwmae_export", "model", "OUT/shared", "--format", "folder"]],
+        "export-transformers": [["mwmae_export", "model", "OUT/hub", "--format", "transformers"]],
         "analyze": [["mwmae_analyze", "model", "--data", "sounds", "--out", "OUT/analysis", "--clips", "4", "--formats", "png"]],
         "ablate": [
             ["mwmae_prepare", "sounds", "store", "--workers", "1"],
