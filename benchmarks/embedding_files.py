@@ -7,7 +7,7 @@ files of 44.1 kHz. The loop decodes in the main thread, embeds once 4,000 frames
 and waits twice for the disk after every sound. The two take turns on equal shares of the sounds, so that whatever else the
 machine does disturbs both, and each turn begins with the other one. The files are compared byte for byte. The encoder is
 busy while at least one batch is being encoded; the second share is that of its streams on average. CPU seconds are
-those of all processes. Rows are appended to benchmarks/results/embedding_files.csv.
+those of all processes. `mwmae, bf16` is this library with `--precision bf16`, whose embeddings are rounded. Rows are appended to benchmarks/results/embedding_files.csv.
 """
 import csv
 import os
@@ -129,21 +129,27 @@ def same_files(a, b):
 
 def compare(sounds, model, workers, turns, folder, busy):
     "The loop and this library on equal shares of the sounds, in turn."
-    measured = {"loop": [], "mwmae": []}
-    streams = encoder_streams(model)[0]
-    ways = {"loop": (1, plain_loop), "mwmae": (streams, lambda *args: _embed_sounds(*args, False, workers))}
+    streams, ours = encoder_streams(model)[0], lambda *args: _embed_sounds(*args, False, workers)
+    rounded = load_model("packaged", precision="bf16")
+    ways = {"loop": (1, plain_loop, model), "mwmae": (streams, ours, model), "mwmae, bf16": (streams, ours, rounded)}
+    measured = {name: [] for name in ways}
     for turn in range(turns):
         share = sounds[turn::turns]
         outs = {name: folder / f"{name}-{turn}" for name in ways}
         for name in list(ways)[:: 1 if turn % 2 else -1]:
-            count, run = ways[name]
-            measured[name].append(timed(busy, count, run, share, model, outs[name]) | {"files": len(share)})
-        same = same_files(*outs.values())
-        ratio = measured["loop"][-1]["seconds"] / measured["mwmae"][-1]["seconds"]
-        print(f"  turn {turn + 1}: {ratio:.2f} times as fast, the same files: {same}, load {os.getloadavg()[0]:.1f}", flush=True)
+            count, run, encoder = ways[name]
+            measured[name].append(timed(busy, count, run, share, encoder, outs[name]) | {"files": len(share)})
+        same = same_files(outs["loop"], outs["mwmae"])
+        ratios = ", ".join(f"{ratio:.2f}" for ratio in (faster(measured, name)[-1] for name in ways if name != "loop"))
+        print(f"  turn {turn + 1}: {ratios} times as fast, the same files: {same}, load {os.getloadavg()[0]:.1f}", flush=True)
         for out in outs.values():
             shutil.rmtree(out)
     return measured
+
+
+def faster(measured, name):
+    "In each turn, how many times as fast as the loop."
+    return [a["seconds"] / b["seconds"] for a, b in zip(measured["loop"], measured[name])]
 
 
 @call_parse
@@ -171,19 +177,17 @@ def main(
             busy.take()
             print(f"{count} {kind} sounds")
             measured = compare(sounds, model, workers, turns, folder, busy)
-            ratios = [a["seconds"] / b["seconds"] for a, b in zip(measured["loop"], measured["mwmae"])]
-            cpu = [a["cpu"] / b["cpu"] for a, b in zip(measured["loop"], measured["mwmae"])]
             for name, turns_ in measured.items():
                 files, seconds = (sum(turn[key] for turn in turns_) for key in ("files", "seconds"))
+                ratios = faster(measured, name)
                 share = {key: sum(turn[key] * turn["seconds"] for turn in turns_) / seconds for key in ("busy", "streams busy")}
                 print(f"  {name}: {files / seconds:.2f} files/s, encoder busy {share['busy']:.0%} of the time, "
-                      f"its streams {share['streams busy']:.0%}, {sum(t['cpu'] for t in turns_) / files * 1e3:.0f} ms CPU a file")
-                rows.append([date.today().isoformat(), cpu_model(), kind, name, count, workers if name == "mwmae" else 0, threads,
-                             round(files / seconds, 3), round(median(ratios), 3) if name == "mwmae" else 1.0,
+                      f"its streams {share['streams busy']:.0%}, {sum(t['cpu'] for t in turns_) / files * 1e3:.0f} ms CPU a file; "
+                      f"times as fast: median {median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
+                rows.append([date.today().isoformat(), cpu_model(), kind, name, count, 0 if name == "loop" else workers, threads,
+                             round(files / seconds, 3), round(median(ratios), 3),
                              round(share["busy"], 3), round(share["streams busy"], 3),
                              round(sum(t["cpu"] for t in turns_) / files, 4), round(os.getloadavg()[0], 1)])
-            print(f"  times as fast: median {median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}; "
-                  f"CPU time of the loop / ours: {median(cpu):.2f}", flush=True)
     new = not RESULTS.exists()
     with open(RESULTS, "a", newline="") as file:
         table = csv.writer(file, lineterminator="\n")

@@ -11,7 +11,7 @@ _HOMES = {
     "audio": ["SAMPLE_RATE", "read_audio", "LogMelSpectrogram", "standardise"],
     "model": ["MAEConfig", "MaskedAutoencoder", "create_model", "list_models"],
     "models": ["load_mae"],
-    "sharing": ["save_pretrained", "from_pretrained", "push_to_hub"],
+    "sharing": ["save_pretrained", "from_pretrained", "push_to_hub", "list_trained"],
     "embed": ["EmbedConfig", "load_model", "get_scene_embeddings", "get_timestamp_embeddings"],
     "classifier": ["load_classifier"],
 }

@@ -114,7 +114,8 @@ def mwmae_embed(
     # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps;
     # default: as the model says, otherwise 0
     overlap: float | None = None,
-    precision: str = "fp32",  # fp32, or bf16 for the encoder
+    # fp32, or bf16: rounded, and a third of the time where the processor computes in it
+    precision: str = "fp32",
     batch: int | None = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
     # processes that read the sounds; 0 reads them in this process; default: one for each core
     workers: int | None = None,
@@ -175,7 +176,8 @@ def _export_format(format, out):
     formats = {"onnx": (export_onnx, ".onnx"), "program": (export_program, ".pt2"),
                "autoencoder": (export_autoencoder, ".onnx")}
     if format not in formats:
-        raise InputError(f"--format is {format!r}, expected onnx, program, folder or autoencoder")
+        raise InputError(f"--format is {format!r}, "
+                         "expected onnx, program, folder, transformers or autoencoder")
     export, suffix = formats[format]
     if Path(out).suffix != suffix:
         raise InputError(
@@ -188,12 +190,12 @@ def _export_format(format, out):
 @command
 def mwmae_export(
     model: str,  # model folder, run folder, owner/name on the hub, or packaged
-    # file to write; its suffix should be .onnx, or .pt2 for a program. With --format folder the
-    # model folder to write
+    # file to write; its suffix should be .onnx, or .pt2 for a program. With --format folder or
+    # transformers the folder to write
     out: str,
     # onnx, for runtimes without PyTorch; program, for torch.export.load; folder, the encoder in
-    # half precision for mwmae itself; autoencoder, as onnx, but the encoder with the decoder, to
-    # fill in hidden patches
+    # half precision for mwmae itself; transformers, a folder for AutoModel, with its code;
+    # autoencoder, as onnx, but the encoder with the decoder, to fill in hidden patches
     format: str = "onnx",
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
@@ -204,12 +206,12 @@ def mwmae_export(
     # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
     # model that says otherwise; default: as the model says, otherwise 0
     overlap: float | None = None,
-    # with --format folder: Markdown file for the end of the model card, such as the credits of
-    # the recordings
+    # with --format folder or transformers: Markdown file for the end of the model card, such as
+    # the credits of the recordings
     notes: str | None = None,
-    # with --format folder: licence of the weights, as the hub names it; default: apache-2.0
+    # likewise: licence of the weights, as the hub names it; default: apache-2.0
     licence: str | None = None,
-    # with --format folder: name of the model in its card; default: the name of the folder
+    # likewise: name of the model in its card; default: the name of the folder
     title: str | None = None,
 ):
     """Write a model as one ONNX file or program, or its encoder as a model folder.
@@ -222,10 +224,14 @@ def mwmae_export(
     if format == "folder":
         print(write_folder(model, out, typed=typed, **card))
         return
+    if format == "transformers":
+        from mwmae.hub_folder import write_transformers
+        print(write_transformers(model, out, typed=typed, **card))
+        return
     for name, value in card.items():
         if value is not None:
             raise InputError(f"--{name} is for the card of a model folder, "
-                             "expected it with --format folder only")
+                             "expected it with --format folder or transformers only")
     export = _export_format(format, out)
     if format == "autoencoder":
         print(write_autoencoder(model, out, typed))

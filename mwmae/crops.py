@@ -12,7 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from .audio import HOP, InputError, SAMPLE_RATE
 from .recordings import read_samples, shared_log_mel
 from .sources import list_sounds, open_bytes
 from mwmae.store import (
-    name_hash, open_part, read_hashes, read_index, read_state, split_texts,
+    name_hash, open_part, read_hashes, read_index, read_names, read_state, split_texts,
 )
 from .training import step_batches
 
@@ -44,7 +44,7 @@ class ClipIndex:
         if not self.state.complete:
             raise InputError(f"{folder}: the store is unfinished, its preparation was interrupted; "
                              "run mwmae_prepare again")
-        self.clips, self.sources, self._names = read_index(self.folder, self.state)
+        self.clips, self.sources = read_index(self.folder, self.state)
         self._check()
         self.clips = self.clips[:clips]
         self.frames = self.clips["frames"]  # (clips,) length of each clip
@@ -56,6 +56,11 @@ class ClipIndex:
 
     def __reduce__(self):
         return type(self), (self.folder, self.most)
+
+    @cached_property
+    def _names(self):
+        "Names of all recordings, joined."
+        return read_names(self.folder, self.state)
 
     @property
     def hours(self):

@@ -129,7 +129,7 @@ SHORTEST = 201  # samples that a spectrogram needs
 
 def embedding_input(
     audio: Tensor,  # (clips, samples) sound at 16 kHz
-    log_mel: LogMelSpectrogram,  # what makes the spectrogram
+    log_mel: Callable[[Tensor], Tensor],  # what makes the spectrogram
 ) -> Tensor:  # (clips, frames, mels), each clip standardised
     """Standardised spectrograms as the published runtime makes them.
     Raises `InputError` if a clip is far too loud."""
@@ -240,7 +240,7 @@ class EmbedWay:
 @dataclass
 class EmbedConfig(EmbedWay):
     "How embeddings are made; the defaults are those of the paper."
-    precision: str = "fp32"  # fp32, or bf16 for the encoder
+    precision: str = "fp32"  # fp32, or bf16: rounded, and faster where the processor has it
     batch: int | None = None  # units encoded at a time; None: 16 on a CPU, 256 on a GPU
 
     def __post_init__(self):
@@ -314,10 +314,11 @@ def encode(
     for layer in set(layers):
         catch = lambda block, inputs, output, layer=layer: caught.update({layer: output})
         hooks.append(encoder.blocks[layer - 1].register_forward_hook(catch))
-    half = self.config.precision == "bf16"
+    kind = next(encoder.parameters()).dtype
+    mixed = self.config.precision == "bf16" and kind == torch.float32  # as in training
     try:
-        with torch.autocast(units.device.type, torch.bfloat16, enabled=half):
-            features = encoder.features(units)  # (u, steps, size)
+        with torch.autocast(units.device.type, torch.bfloat16, enabled=mixed):
+            features = encoder.features(units.to(kind))  # (u, steps, size)
     finally:
         for hook in hooks:
             hook.remove()
@@ -442,7 +443,10 @@ def load_model(
     folder = find_model(model_file_path or PACKAGED)
     encoder = load_encoder(folder)
     settings = asdict(own_way(folder, encoder)) | options
-    return EmbeddingModel(encoder, EmbedConfig(**settings)).eval()
+    config = EmbedConfig(**settings)
+    if config.precision == "bf16":
+        encoder = encoder.bfloat16()
+    return EmbeddingModel(encoder, config).eval()
 
 # %% ../nbs/21_embed.ipynb #8f7eee85
 def _need_embedder(model, function):

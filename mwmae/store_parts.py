@@ -20,8 +20,8 @@ from .recordings import check_work
 from .sources import part_name, part_numbers
 from .tasks import shorten_list
 from mwmae.store import (
-    current_settings, fill_store, finish_store, known_names, part_path, Prepared, read_index,
-    read_hashes, read_state, sounds_of, StoreWriter,
+    current_settings, fill_store, finish_store, known_names, part_path, Prepared, read_hashes,
+    read_index, read_names, read_state, sounds_of, StoreWriter,
 )
 
 # %% ../nbs/59_store_parts.ipynb #e9c5e748
@@ -73,16 +73,15 @@ def _link(source, target):
 def _append(writer, folder):
     "Put the store of a part behind what a store holds."
     state, part = writer.state, read_state(folder)
-    clips, sources, names = read_index(folder, part)
+    clips, sources = read_index(folder, part)
     for number in range(part.parts):
         _link(part_path(folder, number), part_path(writer.folder, state.parts + number))
-    clips, sources = np.array(clips), np.array(sources)
     clips["source"] += state.sources
     clips["part"] += state.parts
     sources["name_end"] += state.names
     sources["reason_end"] += state.reasons
     reasons = np.load(folder / "reasons.npy", allow_pickle=False)[: part.reasons]
-    for name, array in (("clips", clips), ("sources", sources), ("names", names),
+    for name, array in (("clips", clips), ("sources", sources), ("names", read_names(folder, part)),
                         ("reasons", reasons), ("hashes", read_hashes(folder, part))):
         writer.waiting[name].append(array)
         setattr(state, name, getattr(state, name) + len(array))

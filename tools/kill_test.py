@@ -95,11 +95,13 @@ def cases(
             ["mwmae_embed", "sounds", "--model", "classifier", "--classify", "--out", "OUT/classes"]],
         "finetune": [[*tuned, "--layers", "1", "--save_minutes", "0", "--out", "OUT/classifier"]],
         "hear": [[*hear, "--out", "OUT/hear"]],
+        "hear-groups": [[*hear, "--seeds", "4", "--seed_group", "1", "--out", "OUT/hear"]],
         "report": [[*hear, "--out", "hear"], ["mwmae_report", "hear", "--out", "OUT/report"]],
         "convert": [["mwmae_convert", "published", "OUT/converted", "--encoder_heads", "3"]],
         "export": [["mwmae_export", "model", "OUT/model.onnx"]],
         "export-program": [["mwmae_export", "model", "OUT/model.pt2", "--format", "program"]],
         "export-folder": [["mwmae_export", "model", "OUT/shared", "--format", "folder"]],
+        "export-transformers": [["mwmae_export", "model", "OUT/hub", "--format", "transformers"]],
         "analyze": [["mwmae_analyze", "model", "--data", "sounds", "--out", "OUT/analysis", "--clips", "4", "--formats", "png"]],
         "ablate": [
             ["mwmae_prepare", "sounds", "store", "--workers", "1"],
