@@ -129,7 +129,7 @@ SHORTEST = 201  # samples that a spectrogram needs
 
 def embedding_input(
     audio: Tensor,  # (clips, samples) sound at 16 kHz
-    log_mel: Callable[[Tensor], Tensor],  # what makes the spectrogram
+    log_mel: LogMelSpectrogram,  # what makes the spectrogram
 ) -> Tensor:  # (clips, frames, mels), each clip standardised
     """Standardised spectrograms as the published runtime makes them.
     Raises `InputError` if a clip is far too loud."""

@@ -93,7 +93,8 @@ class MWMAEFeatureExtractor(SequenceFeatureExtractor):
         if sampling_rate not in (None, self.sampling_rate):
             raise InputError(f"sampling_rate is {sampling_rate}, expected {self.sampling_rate}; "
                              "resample the sound first")
-        log_mel, spectrograms = LogMel(self.feature_size), []
+        log_mel: Any = LogMel(self.feature_size)
+        spectrograms = []
         for sound in _as_sounds(raw_speech):
             if truncation:
                 sound = sound[:max_length]
