@@ -27,6 +27,11 @@ _CACHE = 4 << 20  # bytes: a hidden layer's values of all runs of a group, on a 
 _GPU_MEMORY = 8 << 30  # bytes: everything that a group holds, on a GPU
 
 
+def _weights(point, features):
+    "How many weights the hidden layers of a probe have."
+    return point.hidden_dim * (features + (point.hidden_layers - 1) * point.hidden_dim)
+
+
 def _group_size(
     point: ProbeConfig,  # shape of the runs
     rows: int,  # training rows
@@ -37,13 +42,13 @@ def _group_size(
     values = min(rows, point.batch) * point.hidden_dim
     if torch.device(device).type == "cpu":
         return max(1, _CACHE // (4 * values))
-    weights = point.hidden_dim * (features + (point.hidden_layers - 1) * point.hidden_dim)
-    numbers_per_probe = 6 * weights + (3 * point.hidden_layers + 2) * values
+    # weights, gradient, Adam's two means, the best weights and a spare; values of every layer
+    numbers_per_probe = 6 * _weights(point, features) + (3 * point.hidden_layers + 2) * values
     return max(1, _GPU_MEMORY // (4 * numbers_per_probe))
 
 # %% ../nbs/40_grid_search.ipynb #8de53ac9
 def _shape(point):
-    "What runs of one group must have in common."
+    "A point without what may differ within a group: learning rate, dropout and initialisation."
     return replace(point, lr=1.0, dropout=0.0, initialization="xavier_normal")
 
 
@@ -181,13 +186,13 @@ def keep(
     wanted: list[int],  # numbers of runs, which are counted anew
 ):
     "Drop all other runs."
-    self._leave([row for row, number in enumerate(self.going) if number in wanted])
-    self.going = [wanted.index(number) for number in self.going]
-    self.best = [rows[wanted] for rows in self.best]
+    self._keep_rows([row for row, number in enumerate(self.going) if number in wanted])
+    self.going = [wanted.index(number) for number in self.going]  # those still in training
+    self.best = [rows[wanted] for rows in self.best]  # of all
     self.found = [self.found[number] for number in wanted]
 
 # %% ../nbs/40_grid_search.ipynb #126f0664
-_HELD = 1 << 30  # bytes: all numbers of runs that wait to be compared
+_HELD = 1 << 30  # bytes: what runs that wait to be compared take
 
 
 def _seeds_at_a_time(
@@ -198,8 +203,7 @@ def _seeds_at_a_time(
     by_seed, held = {}, 0
     for seed, point in runs:
         by_seed.setdefault(seed, []).append((seed, point))
-        inner = (point.hidden_layers - 1) * point.hidden_dim
-        held += 5 * 4 * point.hidden_dim * (features + inner)  # weights, gradient, means, best
+        held += 5 * 4 * _weights(point, features)  # weights, gradient, two means, best weights
     most = max(1, _HELD * len(by_seed) // held)
     for a in range(0, len(by_seed), most):
         yield list(itertools.chain(*list(by_seed.values())[a : a + most]))
@@ -234,7 +238,7 @@ def _train_promising(
     kept = _promising(seeds, [scores[i] for i in range(len(runs))])
     going = [(group, own) for group, own in groups if not set(kept).isdisjoint(own)]
     _on_cores(end, going, device)
-    if progress is not None:  # of the groups that none is left of
+    if progress is not None:  # runs in groups that were dropped whole
         progress.update(len(runs) - sum(len(own) for _, own in going))
     return kept, [trained[i] for i in kept]
 

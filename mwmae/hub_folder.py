@@ -133,8 +133,10 @@ class _Collector:
             self.add("hub_model", name)
         elif name in chapter.definitions:
             self.add(module, name)
-        elif origin and origin.startswith("mwmae."):
-            self.add(origin.removeprefix("mwmae."), original)
+        elif origin and origin.split(".")[0] == "mwmae":
+            if original != name or origin == "mwmae":
+                raise LookupError(f"{module} imports {name} in a way that one file cannot")
+            self.add(origin.removeprefix("mwmae."), name)
         elif origin:
             self.imports[name] = origin, original
         elif not hasattr(builtins, name):
@@ -173,8 +175,8 @@ _HEAD = '''"""MW-MAE for transformers: an encoder that turns sounds of any lengt
 `pooler_output` is one embedding for each sound, `last_hidden_state` one for each moment of it.
 The code needs PyTorch, NumPy and transformers.
 
-It was put together by mwmae {version} from its own modules, whose names stand above their parts:
-for another version, change it there and export the model again. Licence: Apache 2.0.
+It was put together by mwmae {version} from its own modules, whose names stand above their parts.
+To change it, change those modules and export the model again. Licence: Apache 2.0.
 """
 
 from __future__ import annotations
@@ -188,6 +190,9 @@ def remote_code() -> str:  # Python
     collector = _Collector()
     for name in _CLASSES:
         collector.add("hub_model", name)
+    names = [name for _, name in collector.found] + list(collector.imports)
+    if len(set(names)) < len(names):
+        raise LookupError("a name is defined in two chapters; one file can hold only one of them")
     parts = [_HEAD.format(version=__version__) + _import_lines(collector.imports)]
     modules = {module for module, _ in collector.found}
     for chapter in sorted(map(collector.chapter, modules), key=lambda chapter: chapter.notebook):
@@ -230,7 +235,8 @@ def save_for_transformers(
 ):
     """Write a model for `transformers.AutoModel`, whole or not at all.
 
-    Raises `InputError` if the encoder has parts that are not built in.
+    Raises `InputError` unless the encoder has sine-cosine positions, plain attention and the usual
+    feed-forward network in each block.
     """
     shape, way = model.encoder.config, model.config
     for setting, known in (("positions", "sincos"), ("encoder_attention", "plain"),
@@ -295,7 +301,7 @@ def write_transformers(
     **card,  # title and licence for the card; None: its defaults
 ) -> str:  # what was written
     "Write a model for `transformers.AutoModel`. Raises `InputError` if transformers is missing."
-    _hub_classes()
+    _hub_classes()  # which fails before anything is written
     check_replaceable(out, HUB_FILES)
     embedder = embed_as_typed(load_model(model), **typed)
     given = {name: value for name, value in card.items() if value}

@@ -8,7 +8,7 @@ __all__ = ['mel_bands', 'LogMel', 'MWMAEFeatureExtractor', 'MWMAEConfig', 'Switc
 
 # %% ../nbs/56a_hub_model.ipynb #8f68d23d
 import math
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ def mel_bands(
 ) -> Tensor:  # (201, mels) weight of each frequency, 0 to 8000 Hz, in each band
     "Triangles, evenly spaced in mel from 50 to 8000 Hz, as torchaudio makes them."
     mel = lambda hertz: 2595 * math.log10(1 + hertz / 700)
-    middles = torch.linspace(mel(50), mel(8000), mels + 2)  # with one more at both ends
+    middles = torch.linspace(mel(50), mel(8000), mels + 2)  # with one more at each end
     middles = 700 * (10 ** (middles / 2595) - 1)  # (mels + 2,) Hz
     distances = middles - torch.linspace(0, SAMPLE_RATE / 2, 201)[:, None]  # (201, mels + 2)
     widths = middles.diff()  # (mels + 1,)
@@ -74,12 +74,15 @@ class MWMAEFeatureExtractor(SequenceFeatureExtractor):
         padding_value: float = 0.0,  # what stands behind the end of a shorter sound
         **options,  # of `SequenceFeatureExtractor`
     ):
+        if sampling_rate != SAMPLE_RATE:
+            raise InputError(f"sampling_rate is {sampling_rate}, expected {SAMPLE_RATE}; "
+                             "no other can be had")
         super().__init__(feature_size, sampling_rate, padding_value, **options)
 
     def __call__(
         self,
-        # one sound (samples,), or several: a list, or an array (clips, samples); floating-point,
-        # mono, at 16 kHz, between -1 and 1
+        # one sound (samples,), or several: a list, or an array (clips, samples), so that stereo
+        # would be two sounds; floating-point, mono, at 16 kHz, between -1 and 1
         raw_speech,
         sampling_rate: int | None = None,  # its samples per second; None: not checked
         padding: bool | str = True,  # True: to the longest; 'max_length'; False: not at all
@@ -92,7 +95,9 @@ class MWMAEFeatureExtractor(SequenceFeatureExtractor):
         if sampling_rate not in (None, self.sampling_rate):
             raise InputError(f"sampling_rate is {sampling_rate}, expected {self.sampling_rate}; "
                              "resample the sound first")
-        log_mel, spectrograms = LogMel(self.feature_size), []
+        if truncation and max_length is None:
+            raise InputError("truncation is True and max_length None, expected a number of samples")
+        log_mel, spectrograms = LogMel(self.feature_size), []  # what is kept goes into the config
         for sound in _as_sounds(raw_speech):
             if truncation:
                 sound = sound[:max_length]
@@ -219,7 +224,7 @@ class MWMAEEncoder(nn.Module):
     def forward(
         self,
         units: Tensor,  # (u, unit frames, mels) standardised
-        wanted: Iterable[int] = (),  # blocks whose output is wanted too; 0: what enters the first
+        wanted: Container[int] = (),  # blocks whose output is wanted too; 0: what enters the first
     ) -> tuple[Tensor, dict]:  # (u, steps, size) final output, and the same of each wanted block
         "Embed units."
         positions = self.positions[-math.prod(self.config.grid) :]  # (n, width)
@@ -257,7 +262,8 @@ class MWMAEOutput(BaseModelOutputWithPooling):
 def _lengths(
     mask: Tensor,  # (b, frames) 1 is sound, 0 filling
 ) -> list[int]:  # frames of each clip
-    "Lengths of clips. Raises `InputError` unless each begins with two frames or more of sound."
+    """Lengths of clips. Raises `InputError` unless each begins with two frames or more of sound,
+    as many as the extractor makes of the shortest."""
     if (mask.diff(dim=1) > 0).any() or (mask[:, :2] == 0).any():
         raise InputError("attention_mask is not ones first and then zeros, or begins with less "
                          "than two ones; expected the mask that the feature extractor returns")
@@ -270,20 +276,27 @@ class MWMAEModel(PreTrainedModel):
     config_class = MWMAEConfig
     main_input_name = "input_features"
     _supports_sdpa = True
-    _no_split_modules = ["Block"]
+    _no_split_modules = ["Block"]  # a device map must not divide these
+    units_at_once = None  # units that the encoder takes together; None: 16 on a CPU, 256 on a GPU
 
     def __init__(
         self,
         config: MWMAEConfig,  # shape of the encoder, and the way in which it embeds
     ):
         super().__init__(config)
+        blocks = range(1, config.encoder_depth + 1)
+        if config.layers is not None and not (config.layers and set(config.layers) <= {*blocks}):
+            raise InputError(f"layers is {config.layers}, "
+                             f"expected numbers from 1 to {config.encoder_depth}")
         self.encoder = MWMAEEncoder(config)
         steps = max(1, round((1 - config.overlap) * config.grid[0]))
         self.hop = steps * config.patch_frames  # frames from the start of a unit to the next
         self.post_init()
 
     def _init_weights(self, module):
-        "Leave the weights as the constructors have drawn them."
+        "Leave the encoder as it was drawn; transformers draws a head that a subclass adds."
+        if all(module is not own for own in self.encoder.modules()):
+            super()._init_weights(module)
 
     def forward(
         self,
@@ -295,8 +308,12 @@ class MWMAEModel(PreTrainedModel):
         "Embed sounds. Raises `InputError` for a mask that is not ones first and then zeros."
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        shape = input_features.shape[:2]
         if attention_mask is None:
-            attention_mask = torch.ones_like(input_features[:, :, 0])
+            attention_mask = input_features.new_ones(shape, dtype=torch.long)
+        if attention_mask.shape != shape:
+            raise InputError(f"attention_mask has shape {tuple(attention_mask.shape)}, "
+                             f"expected {tuple(shape)}, one value for each frame")
         lengths, units, counts = _lengths(attention_mask.long()), [], []
         for clip, frames in zip(input_features, lengths):
             cut = list(cut_units(clip[:frames], self.config.frames, self.hop))
@@ -323,7 +340,7 @@ class MWMAEModel(PreTrainedModel):
         "Embed units, a few at a time."
         layers = self.config.layers or []
         numbers = range(self.config.encoder_depth + 1) if all_states else ()
-        at_once = 16 if units.device.type == "cpu" else 256
+        at_once = self.units_at_once or (16 if units.device.type == "cpu" else 256)
         features, states = [], [[] for _ in numbers]
         for part in units.to(self.dtype).split(at_once):
             final, outputs = self.encoder(part, {*layers, *numbers})

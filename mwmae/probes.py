@@ -319,9 +319,9 @@ class ProbeGroup:
                 self.best[1][number] = self.probes.fixed[row]
             if epoch - run.epoch < patience and run.score < most:
                 rows.append(row)
-        self._leave(rows)
+        self._keep_rows(rows)
 
-    def _leave(self, rows):
+    def _keep_rows(self, rows):
         "Go on with the runs in these rows alone."
         if len(rows) < len(self.going):
             self.probes.keep(rows)

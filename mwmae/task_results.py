@@ -38,13 +38,13 @@ class TaskResult:
     task: str  # name of the task's folder
     grid: str  # name of the grid; of another way than the probe: its name
     score: str  # name of the primary score
-    seeds: list[int]  # seed of each run
+    seeds: list[int]  # in the order of all lists below
     test: list[float]  # primary test score of each seed, mean over folds, as a fraction
     scores: dict[str, list[float]]  # every score of each seed, mean over folds
     folds: list[list[float]]  # primary test score of each seed and fold
     chosen: list[dict]  # chosen grid point of each seed
     seconds: float  # how long the probes took
-    made_from: str = ""  # digest of embeddings and grid points; empty if they are not known
+    made_from: str = ""  # digest of embeddings, points and precision; empty if not known
     way: str = "probe"  # how the embeddings were asked: 'probe', or a name in `mwmae.asking.WAYS`
 
 # %% ../nbs/41_task_results.ipynb #1580e361
@@ -60,7 +60,7 @@ def check_splits(
 
 # %% ../nbs/41_task_results.ipynb #1c7cba4f
 def _clip_scores(splits, folds, parts, result):
-    "What each test clip contributed, if all folds and seeds kept it; `parts` are theirs."
+    "What each test clip contributed, if all kept it; `parts` are lists by fold, then by seed."
     tested, names = [fold.test for fold in folds], []
     for name in tested:
         split = splits[name]
@@ -76,7 +76,7 @@ def _clip_scores(splits, folds, parts, result):
 def evaluate(
     task: Task,  # the task
     splits: dict[str, EmbeddedSplit],  # its embedded splits, see `read_embedded`
-    grid: str | Path = "paper",  # 'paper', 'kit', or a JSON file
+    grid: str | Path = "paper",  # 'paper' or 'kit', also with '-screened', or a JSON file
     seeds: list[int] = range(10),  # one result for each
     model: str = "model",  # name of the model, for the result
     device: str = "cpu",  # where to calculate
@@ -179,15 +179,17 @@ def check_result(
     if result.way not in ("probe", result.grid):
         raise InputError(f"{source}: way is {shown(result.way)}, "
                          f"expected probe or the name of the result, {result.grid}")
-    seeds, runs = result.seeds, len(result.seeds)
-    if not runs or len(set(seeds)) < runs or not all(0 <= seed < 2**63 for seed in seeds):
+    seeds, count = result.seeds, len(result.seeds)
+    if not count or len(set(seeds)) < count or not all(0 <= seed < 2**63 for seed in seeds):
         raise InputError(f"{source}: seeds is {shown(seeds)}, "
                          "expected numbers from 0 on that differ")
     lists = {"test": result.test, "folds": result.folds, "chosen": result.chosen, **result.scores}
     for name, values in lists.items():
-        if len(values) != runs:
-            raise InputError(f"{source}: {shown(name)} has {len(values)} values for {runs} seeds")
-    for values in (result.test, *result.folds, [result.seconds]):
+        if len(values) != count:
+            raise InputError(f"{source}: {shown(name)} has {len(values)} values for {count} seeds")
+    if not 0 <= result.seconds < math.inf:
+        raise InputError(f"{source}: seconds is {result.seconds}, expected how long it took")
+    for values in (result.test, *result.folds):
         if not all(abs(value) <= 1e6 for value in values):  # NaN is not, either
             raise InputError(f"{source}: {result.score} is {shown(values)}, expected finite scores")
 
@@ -300,6 +302,14 @@ def _read_groups(
     kept.append(join_clips([load_clips(path) if path.exists() else None for path in clips]))
     return join_results([load_result(place) for place in places])
 
+# %% ../nbs/41_task_results.ipynb #5eb1e518
+def check_seed_group(
+    seed_group: int | None,  # seeds at a time; None: all
+):
+    "Raise `InputError` if that is no number of seeds."
+    if seed_group is not None and seed_group < 1:
+        raise InputError(f"--seed_group is {seed_group}, expected at least 1")
+
 # %% ../nbs/41_task_results.ipynb #9cd0055c
 def score_embeddings(
     embeddings: str | Path,  # a folder with the embeddings of a task
@@ -328,7 +338,8 @@ def score_embeddings(
         "Train the probes of some seeds."
         return evaluate(*read_embedded(embeddings), grid, some, model, device, precision, kept)
 
-    if seed_group is None or seed_group >= len(seeds):
+    check_seed_group(seed_group)
+    if seed_group is None:
         return once(path, seeds, partial(probe, seeds))
     if result := _finished(path, seeds, embeddings, result_key(embeddings, settings)):
         return result
@@ -340,14 +351,6 @@ def score_embeddings(
             once(places[-1], some, partial(probe, some))
         except InUse as error:
             in_use = error
-    if in_use:
+    if in_use:  # ask again later; it may be done by then
         raise in_use
     return once(path, seeds, partial(_read_groups, places))
-
-# %% ../nbs/41_task_results.ipynb #5eb1e518
-def check_seed_group(
-    seed_group: int | None,  # seeds at a time; None: all
-):
-    "Raise `InputError` if that is no number of seeds."
-    if seed_group is not None and seed_group < 1:
-        raise InputError(f"--seed_group is {seed_group}, expected at least 1")
