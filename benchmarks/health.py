@@ -47,22 +47,6 @@ def make_sounds(
         soundfile.write(path, samples.numpy(), SAMPLE_RATE)
 
 
-@call_parse
-def main(
-    only: str = None,  # names of runs with commas; default: all
-    out: str = str(Path(__file__).parent / "results" / "health"),  # folder for what they wrote
-    threads: int = 2,  # threads that compute
-):
-    "Make the runs and keep what they wrote of themselves."
-    torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as work:
-        work = Path(work)
-        make_sounds(work / "sounds", 0, CLIPS, SECONDS, labelled=False)
-        make_sounds(work / "labelled", 3, 120, 1.0, labelled=True)
-        for name in only.split(",") if only else RUNS:
-            one_run(name, work, Path(out) / name)
-
-
 def one_run(
     name: str,  # of the run
     work: Path,  # folder with the sounds
@@ -84,3 +68,19 @@ def one_run(
     shutil.copy(newest / "state.json", place)
     text = (work / name / "config.json").read_text().replace(str(work) + "/", "")
     (kept / "config.json").write_text(text)
+
+
+@call_parse
+def main(
+    only: str = None,  # names of runs with commas; default: all
+    out: str = str(Path(__file__).parent / "results" / "health"),  # folder for what they wrote
+    threads: int = 2,  # threads that compute
+):
+    "Make the runs and keep what they wrote of themselves."
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        make_sounds(work / "sounds", 0, CLIPS, SECONDS, labelled=False)
+        make_sounds(work / "labelled", 3, 120, 1.0, labelled=True)
+        for name in only.split(",") if only else RUNS:
+            one_run(name, work, Path(out) / name)
