@@ -24,9 +24,9 @@ from mwmae.store import prepare_samples
 
 RUNS = {  # settings of each run that are not chosen for the machine
     "sane": {},
-    "rate_high": {"base_lr": 1.0},
+    "rate_high": {"base_lr": 10.0},
     "rate_low": {"base_lr": 1e-8},
-    "few_clips": {"share": 0.03, "epochs": 400, "batch": 6, "warmup": 10},
+    "few_clips": {"share": 0.03, "epochs": 500, "batch": 8},
     "starved": {"from_files": True, "epochs": 4},
 }
 CLIPS, SECONDS = 240, 4.0
