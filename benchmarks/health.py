@@ -26,10 +26,9 @@ RUNS = {  # settings of each run that are not chosen for the machine
     "sane": {},
     "rate_high": {"base_lr": 10.0},
     "rate_low": {"base_lr": 1e-8},
-    "few_clips": {"share": 0.03, "epochs": 500, "batch": 8},
-    "starved": {"from_files": True, "epochs": 4},
+    "few_clips": {"data": "short", "share": 0.0175, "epochs": 700, "batch": 4, "base_lr": 0.032},
 }
-CLIPS, SECONDS = 240, 4.0
+SECONDS = {"sounds": 4.0, "short": 2.0}  # length of the clips; from two seconds there is only one crop
 
 
 def make_sounds(
@@ -53,8 +52,9 @@ def one_run(
     kept: Path,  # folder for what is kept
 ):
     "Train, and copy all but the weights."
-    settings = {"epochs": 16, "data": str(work / "sounds"), "probe": str(work / "labelled"), **RUNS[name]}
-    corpus = open_data(settings["data"], work / "stores", settings.get("from_files", False))
+    settings = {"epochs": 16, "data": "sounds", "probe": str(work / "labelled"), **RUNS[name]}
+    settings["data"] = str(work / settings["data"])
+    corpus = open_data(settings["data"], work / "stores")
     clips = round(settings.get("share", 1.0) * len(split_held_out(corpus)[0]))
     config = machine_settings("cpu", clips, **settings)
     state = pretrain(config, work / name, corpus=corpus)
@@ -80,7 +80,8 @@ def main(
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
-        make_sounds(work / "sounds", 0, CLIPS, SECONDS, labelled=False)
+        for data, seconds in SECONDS.items():
+            make_sounds(work / data, 0, 240, seconds, labelled=False)
         make_sounds(work / "labelled", 3, 120, 1.0, labelled=True)
         for name in only.split(",") if only else RUNS:
             one_run(name, work, Path(out) / name)
