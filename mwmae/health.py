@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FINDINGS', 'RunTables']
 
-# %% ../nbs/31a_health.ipynb #5efae346
+# %% ../nbs/31a_health.ipynb #881bc2b0
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from .checkpoints import is_number, list_checkpoints
 from .settings import machine_settings, PretrainConfig
 from .record import RANK, read_log
 
-# %% ../nbs/31a_health.ipynb #321d5c07
+# %% ../nbs/31a_health.ipynb #6ede4874
 class RunTables(NamedTuple):
     "What a run has written of itself."
     log: pd.DataFrame  # a row for each step, as `read_log` reads it
@@ -32,7 +32,12 @@ class RunTables(NamedTuple):
         "The rows with a held-out loss, without that before the first step."
         return self.log[self.log.held_out_loss.notna() & (self.log.step > 0)]
 
-# %% ../nbs/31a_health.ipynb #f805365b
+    @property
+    def loss_before(self) -> float:
+        "The held-out loss before the first step."
+        return self.state.get("loss_before", self.log.held_out_loss.iloc[0])
+
+# %% ../nbs/31a_health.ipynb #006c0b25
 _SPEED = ("step", "seconds", "clips_per_second", "data_wait_share")
 
 
@@ -56,7 +61,7 @@ def _read_state(run):
             continue
     return {}
 
-# %% ../nbs/31a_health.ipynb #1bb6eb5e
+# %% ../nbs/31a_health.ipynb #c0c70cb8
 def read_run(
     run: str | Path,  # a run folder
 ) -> RunTables:
@@ -67,11 +72,11 @@ def read_run(
     config = load_config(PretrainConfig, run / "config.json")
     return RunTables(read_log(run), _read_speed(run / "speed.csv"), config, _read_state(run))
 
-# %% ../nbs/31a_health.ipynb #c8ce4f49
+# %% ../nbs/31a_health.ipynb #7af875bb
 class NotYet(Exception):
     "A question to a run cannot be answered; the message says what it takes."
 
-# %% ../nbs/31a_health.ipynb #ac05b46c
+# %% ../nbs/31a_health.ipynb #11b70a1d
 _BLOCKS, _FEWEST = 20, 5  # blocks of steps, and steps in each
 
 
@@ -84,7 +89,7 @@ def _block_medians(log, column):
     return np.array([np.nanmedian(block) if np.isfinite(block).any() else np.nan
                      for block in blocks])
 
-# %% ../nbs/31a_health.ipynb #704dd90c
+# %% ../nbs/31a_health.ipynb #bd1d12ab
 def _last_three(run, column="held_out_loss", after=0.0):
     "The last three measurements of a column, all later than some epoch."
     values = run.measured[column][run.measured.epoch > after].dropna()
@@ -93,7 +98,7 @@ def _last_three(run, column="held_out_loss", after=0.0):
         raise NotYet(f"it takes three measurements{when}, there are {len(values)}")
     return values.iloc[-3:].to_numpy()
 
-# %% ../nbs/31a_health.ipynb #8a7597fe
+# %% ../nbs/31a_health.ipynb #5c38c4e9
 def usual_rate(
     run: RunTables,  # a run
 ) -> float:  # base_lr
@@ -101,7 +106,7 @@ def usual_rate(
     clips, config = max(1, int(run.state.get("clips", 1))), run.config
     return machine_settings("cpu", clips, model=config.model, batch=config.batch).base_lr
 
-# %% ../nbs/31a_health.ipynb #9e997e6b
+# %% ../nbs/31a_health.ipynb #3e56d972
 def not_learning(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -114,7 +119,7 @@ def not_learning(
         raise NotYet(f"it takes a third of the steps, {done:,} of {steps:,} are done")
     if last.min() < guess:
         return None
-    before = run.log.held_out_loss.iloc[0]
+    before = run.loss_before
     found = (f"The last three held-out losses are {_listed(last)}; predicting the mean of each band "
              f"gets {guess:.3f}. Before the first step it was {before:.3f}.")
     if abs(before - last.mean()) < 0.05 * abs(before - guess):
@@ -137,45 +142,38 @@ def _falls(run):
     values = run.measured.held_out_loss.to_numpy()
     return len(values) >= 6 and values[-3:].mean() < 0.95 * values[-6:-3].mean()
 
-# %% ../nbs/31a_health.ipynb #3d53d76b
-def _climbs(medians, start):
-    "The first of two blocks in a row that have lost a quarter of the gain; None if there is none."
+# %% ../nbs/31a_health.ipynb #e2082e0b
+def _worst_climb(medians, start):
+    "Best median before a climb and the worst in it; None if the losses do not climb."
     best, bad = start, 0
     for block, value in enumerate(medians):
-        if np.isnan(value) or value - best > max(0.1 * best, 0.25 * (start - best)):
-            bad += 1
-        else:
-            bad = 0
-        if bad == 2:
-            return block - 1
+        lost = value - best > max(0.1 * best, 0.25 * (start - best))
+        bad = bad + 1 if lost else 0
+        if bad == 2 or value > 1.2 * start:
+            return best, np.nanmax(medians[block - bad + 1 :])
         best = np.nanmin([best, value])
     return None
 
-# %% ../nbs/31a_health.ipynb #b64d2244
+# %% ../nbs/31a_health.ipynb #be6408e0
 def rate_too_high(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
     "Whether the training loss climbs, or gradients grow."
     losses, norms = [_block_medians(run.log, name) for name in ("loss", "gradient_norm")]
-    start, found = run.log.held_out_loss.iloc[0], []
-    block = _climbs(losses, start)
-    if block is not None:
-        best = np.nanmin([start, *losses[:block]])
-        found.append(f"The training loss had come down to {best:.3f} and then climbed to "
-                     f"{losses[block]:.3f} and {losses[block + 1]:.3f} (medians of a twentieth of "
-                     "the steps each).")
-    shortest = np.nanmin(norms[:-2])
-    if norms[-2:].min() > 10 * shortest:
-        found.append(f"Gradients have grown: their norm was {shortest:.2g}, and is "
+    start, found = run.loss_before, []
+    climb = _worst_climb(losses, start)
+    if climb:
+        found.append(f"The training loss climbed from {climb[0]:.3f} to {climb[1]:.3f} (medians of "
+                     f"a twentieth of the steps); before the first step it was {start:.3f}.")
+    if norms[-2:].min() > 10 * np.nanmin(norms[:-2]):
+        found.append(f"Gradients grow: their norm was {np.nanmin(norms[:-2]):.2g} and is "
                      f"{norms[-1]:.2g} now.")
     if not found:
         return None
-    found.append("Try a smaller --base_lr, a third for example "
-                 f"(it is {run.config.base_lr:.2g}, usual here is {usual_rate(run):.2g})")
-    found.append("or a longer --warmup. With --resume, the run goes on from its last checkpoint.")
-    return " ".join(found)
+    return (" ".join(found) + f" Try a smaller --base_lr (it is {run.config.base_lr:.2g}, usual "
+            f"here is {usual_rate(run):.2g}), or a longer --warmup.")
 
-# %% ../nbs/31a_health.ipynb #aa6dd216
+# %% ../nbs/31a_health.ipynb #290adbed
 def steps_left_out(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -191,7 +189,7 @@ def steps_left_out(
             "repair or remove these sounds. If it did not, try a smaller --base_lr "
             f"(it is {run.config.base_lr:.2g}) or --clip_norm 1.")
 
-# %% ../nbs/31a_health.ipynb #5ae4fa51
+# %% ../nbs/31a_health.ipynb #dc065dba
 def overfitting(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -220,7 +218,7 @@ def _training_between(log, steps):
     first = np.concatenate([[0], steps[:-1]])
     return [log.loss[(log.step > a) & (log.step <= b)].median() for a, b in zip(first, steps)]
 
-# %% ../nbs/31a_health.ipynb #938a1e5e
+# %% ../nbs/31a_health.ipynb #84e6fe5b
 def starved(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -241,7 +239,7 @@ def starved(
             f"{len(shares)} measurements), and learnt from {run.speed.clips_per_second.median():.0f} "
             f"clips per second. Try {advice}.")
 
-# %% ../nbs/31a_health.ipynb #d9c8684d
+# %% ../nbs/31a_health.ipynb #99e479fa
 def collapsed(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -257,7 +255,7 @@ def collapsed(
             f"(it is {run.config.base_lr:.2g}, usual here is {usual_rate(run):.2g}), or begin "
             "with --init packaged.")
 
-# %% ../nbs/31a_health.ipynb #01dcef27
+# %% ../nbs/31a_health.ipynb #fae51b82
 FINDINGS = {  # functions of a run's tables that return a sentence, or None if all is well
     "learning rate too high": rate_too_high,
     "steps left out": steps_left_out,
@@ -267,7 +265,7 @@ FINDINGS = {  # functions of a run's tables that return a sentence, or None if a
     "waiting for data": starved,
 }
 
-# %% ../nbs/31a_health.ipynb #a131bd13
+# %% ../nbs/31a_health.ipynb #37e502d8
 def find_problems(
     run: RunTables,  # a run
 ) -> tuple[dict, dict]:  # sentence by finding, and by question that could not be answered
@@ -283,7 +281,7 @@ def find_problems(
             found[name] = sentence
     return found, open_questions
 
-# %% ../nbs/31a_health.ipynb #e310d95b
+# %% ../nbs/31a_health.ipynb #e2b5de24
 def check_run(
     run: str | Path,  # a run folder
 ) -> str:  # some lines
@@ -316,7 +314,7 @@ def _describe(run, tables):
              f"of {tables.config.epochs}"]
     losses = log.held_out_loss.dropna()
     if len(losses):
-        parts.append(f"held-out loss {losses.iloc[0]:.3f} before, {losses.iloc[-1]:.3f} now")
+        parts.append(f"held-out loss {tables.loss_before:.3f} before, {losses.iloc[-1]:.3f} now")
     if "band_mean_loss" in state:
         parts.append(f"predicting the mean of each band: {state['band_mean_loss']:.3f}")
     return "; ".join(parts)
