@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FINDINGS', 'RunTables']
 
-# %% ../nbs/31a_health.ipynb #881bc2b0
+# %% ../nbs/31a_health.ipynb #9621b817
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from .checkpoints import is_number, list_checkpoints
 from .settings import machine_settings, PretrainConfig
 from .record import RANK, read_log
 
-# %% ../nbs/31a_health.ipynb #6ede4874
+# %% ../nbs/31a_health.ipynb #dee5bcb5
 class RunTables(NamedTuple):
     "What a run has written of itself."
     log: pd.DataFrame  # a row for each step, as `read_log` reads it
@@ -37,7 +37,7 @@ class RunTables(NamedTuple):
         "The held-out loss before the first step."
         return self.state.get("loss_before", self.log.held_out_loss.iloc[0])
 
-# %% ../nbs/31a_health.ipynb #006c0b25
+# %% ../nbs/31a_health.ipynb #90ca78ac
 _SPEED = ("step", "seconds", "clips_per_second", "data_wait_share")
 
 
@@ -61,7 +61,7 @@ def _read_state(run):
             continue
     return {}
 
-# %% ../nbs/31a_health.ipynb #c0c70cb8
+# %% ../nbs/31a_health.ipynb #8cbfed4f
 def read_run(
     run: str | Path,  # a run folder
 ) -> RunTables:
@@ -72,11 +72,11 @@ def read_run(
     config = load_config(PretrainConfig, run / "config.json")
     return RunTables(read_log(run), _read_speed(run / "speed.csv"), config, _read_state(run))
 
-# %% ../nbs/31a_health.ipynb #7af875bb
+# %% ../nbs/31a_health.ipynb #dacfc826
 class NotYet(Exception):
     "A question to a run cannot be answered; the message says what it takes."
 
-# %% ../nbs/31a_health.ipynb #11b70a1d
+# %% ../nbs/31a_health.ipynb #312e93cc
 _BLOCKS, _FEWEST = 20, 5  # blocks of steps, and steps in each
 
 
@@ -89,7 +89,7 @@ def _block_medians(log, column):
     return np.array([np.nanmedian(block) if np.isfinite(block).any() else np.nan
                      for block in blocks])
 
-# %% ../nbs/31a_health.ipynb #bd1d12ab
+# %% ../nbs/31a_health.ipynb #088d76de
 def _last_three(run, column="held_out_loss", after=0.0):
     "The last three measurements of a column, all later than some epoch."
     values = run.measured[column][run.measured.epoch > after].dropna()
@@ -98,7 +98,7 @@ def _last_three(run, column="held_out_loss", after=0.0):
         raise NotYet(f"it takes three measurements{when}, there are {len(values)}")
     return values.iloc[-3:].to_numpy()
 
-# %% ../nbs/31a_health.ipynb #5c38c4e9
+# %% ../nbs/31a_health.ipynb #19af3c00
 def usual_rate(
     run: RunTables,  # a run
 ) -> float:  # base_lr
@@ -106,18 +106,19 @@ def usual_rate(
     clips, config = max(1, int(run.state.get("clips", 1))), run.config
     return machine_settings("cpu", clips, model=config.model, batch=config.batch).base_lr
 
-# %% ../nbs/31a_health.ipynb #3e56d972
+# %% ../nbs/31a_health.ipynb #9d8594a2
 def not_learning(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
-    "Whether the held-out loss is no better than the mean of each band."
+    "Whether the held-out loss was never better than the mean of each band."
     last, guess = _last_three(run, after=run.config.warmup), run.state.get("band_mean_loss")
     if guess is None:
         raise NotYet("it takes a checkpoint, there is none")
     done, steps = run.log.step.iloc[-1], run.state.get("steps", 0)
     if done < steps / 3:
         raise NotYet(f"it takes a third of the steps, {done:,} of {steps:,} are done")
-    if last.min() < guess:
+    once_better = run.measured.held_out_loss.rolling(3).max().min() < guess
+    if last.min() < guess or once_better or _falls(run) and done < steps:
         return None
     before = run.loss_before
     found = (f"The last three held-out losses are {_listed(last)}; predicting the mean of each band "
@@ -142,7 +143,7 @@ def _falls(run):
     values = run.measured.held_out_loss.to_numpy()
     return len(values) >= 6 and values[-3:].mean() < 0.95 * values[-6:-3].mean()
 
-# %% ../nbs/31a_health.ipynb #e2082e0b
+# %% ../nbs/31a_health.ipynb #cbaf33a9
 def _worst_climb(medians, start):
     "Best median before a climb and the worst in it; None if the losses do not climb."
     best, bad = start, 0
@@ -154,7 +155,7 @@ def _worst_climb(medians, start):
         best = np.nanmin([best, value])
     return None
 
-# %% ../nbs/31a_health.ipynb #be6408e0
+# %% ../nbs/31a_health.ipynb #9d251740
 def rate_too_high(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -173,7 +174,7 @@ def rate_too_high(
     return (" ".join(found) + f" Try a smaller --base_lr (it is {run.config.base_lr:.2g}, usual "
             f"here is {usual_rate(run):.2g}), or a longer --warmup.")
 
-# %% ../nbs/31a_health.ipynb #290adbed
+# %% ../nbs/31a_health.ipynb #9206f2e6
 def steps_left_out(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -189,7 +190,7 @@ def steps_left_out(
             "repair or remove these sounds. If it did not, try a smaller --base_lr "
             f"(it is {run.config.base_lr:.2g}) or --clip_norm 1.")
 
-# %% ../nbs/31a_health.ipynb #dc065dba
+# %% ../nbs/31a_health.ipynb #50e7f523
 def overfitting(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -204,8 +205,8 @@ def overfitting(
     rises = measured.held_out_loss.iloc[-3:].min() > 1.02 * held_out[best]
     if not rises or training[last] > 0.98 * training[best]:
         return None
-    clips = run.state.get("clips")
-    of_clips = f" The run has {clips:,} clips." if clips else ""
+    clips = run.state.get("clips", 0) - run.state.get("held_out_clips", 0)
+    of_clips = f" It learns from {max(1, round(run.config.share * clips)):,} clips."
     return (f"Around step {measured.step[best]:,} the held-out loss was {held_out[best]:.3f}; the "
             f"last three are {_listed(measured.held_out_loss.iloc[-3:])}. Meanwhile the training "
             f"loss went from {training[best]:.3f} down to {training[last]:.3f}.{of_clips} Try "
@@ -218,7 +219,7 @@ def _training_between(log, steps):
     first = np.concatenate([[0], steps[:-1]])
     return [log.loss[(log.step > a) & (log.step <= b)].median() for a, b in zip(first, steps)]
 
-# %% ../nbs/31a_health.ipynb #84e6fe5b
+# %% ../nbs/31a_health.ipynb #26ece086
 def starved(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -239,7 +240,7 @@ def starved(
             f"{len(shares)} measurements), and learnt from {run.speed.clips_per_second.median():.0f} "
             f"clips per second. Try {advice}.")
 
-# %% ../nbs/31a_health.ipynb #99e479fa
+# %% ../nbs/31a_health.ipynb #ab02c2d0
 def collapsed(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
@@ -255,7 +256,7 @@ def collapsed(
             f"(it is {run.config.base_lr:.2g}, usual here is {usual_rate(run):.2g}), or begin "
             "with --init packaged.")
 
-# %% ../nbs/31a_health.ipynb #fae51b82
+# %% ../nbs/31a_health.ipynb #5b3ccf00
 FINDINGS = {  # functions of a run's tables that return a sentence, or None if all is well
     "learning rate too high": rate_too_high,
     "steps left out": steps_left_out,
@@ -265,7 +266,7 @@ FINDINGS = {  # functions of a run's tables that return a sentence, or None if a
     "waiting for data": starved,
 }
 
-# %% ../nbs/31a_health.ipynb #37e502d8
+# %% ../nbs/31a_health.ipynb #3ffe6147
 def find_problems(
     run: RunTables,  # a run
 ) -> tuple[dict, dict]:  # sentence by finding, and by question that could not be answered
@@ -281,7 +282,7 @@ def find_problems(
             found[name] = sentence
     return found, open_questions
 
-# %% ../nbs/31a_health.ipynb #e2b5de24
+# %% ../nbs/31a_health.ipynb #73e4a777
 def check_run(
     run: str | Path,  # a run folder
 ) -> str:  # some lines
