@@ -185,8 +185,8 @@ def steps_left_out(
     if len(left_out) < 3:
         return None
     return (f"{len(left_out):,} of {len(steps):,} steps were left out, the first of them step "
-            f"{left_out.iloc[0]:,}, since loss or gradient was not finite; after "
-            f"{run.config.bad_steps} of them a run gives up. If the run named damaged clips, "
+            f"{left_out.iloc[0]:,}, since loss or gradient was not finite; with "
+            f"more than {run.config.bad_steps} of them a run gives up. If the run named damaged clips, "
             "repair or remove these sounds. If it did not, try a smaller --base_lr "
             f"(it is {run.config.base_lr:.2g}) or --clip_norm 1.")
 
@@ -294,7 +294,8 @@ def check_run(
         lines += ["", f"{name}:", *_wrapped(sentence)]
     if not found:
         answered = len(FINDINGS) - len(open_questions)
-        lines += ["", f"no problem found ({answered} of {len(FINDINGS)} questions answered)"]
+        so_far = " so far" if open_questions else ""
+        lines += ["", f"no problem found{so_far} ({answered} of {len(FINDINGS)} questions answered)"]
     if open_questions:
         lines += ["", "not judged:"]
         for name, reason in open_questions.items():

@@ -110,7 +110,7 @@ class PretrainConfig:
     # recompute activations in the backward pass: less memory, a third more work
     recompute: bool = False
     # what draws the curves of the run: tensorboard, wandb, trackio, mlflow, comet_ml, clearml,
-    # aim, dvclive, swanlab, or a name that --code adds; several with commas; None: only log.csv
+    # aim, dvclive, swanlab, or a name that --code adds; several with commas, or none; None: none
     tracker: str | None = None
     tracker_project: str = "mwmae"  # project in which the trackers file the run
     # name of the run in the trackers; None: the name of its folder

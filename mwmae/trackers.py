@@ -24,11 +24,11 @@ TRACKERS = {}  # classes of your own that extend `GeneralTracker`, by name
 
 # %% ../nbs/27a_trackers.ipynb #76ce5a25
 def tracker_names(
-    text: str | None,  # names as they are typed, with commas between
+    text: str | None,  # names as they are typed, with commas between; none or None: no tracker
 ) -> list[str]:  # each name once
     "The trackers of a run. Raises `InputError` for a name that nobody knows."
     known = {**LOGGER_TYPE_TO_CLASS, **TRACKERS}
-    names = [] if text is None else [name.strip() for name in text.split(",")]
+    names = [] if text in (None, "none") else [name.strip() for name in text.split(",")]
     for name in names:
         find_part(known, name, "--tracker")
     return list(dict.fromkeys(names))
@@ -179,11 +179,11 @@ class Trackers:
         settings: dict | None = None,  # settings of the run by name
     ):
         self.trackers, self.failures, self.reported = {}, {}, set()
-        folder = Path(folder)
+        folder = Path(folder).absolute()
         for name in tracker_names(text):
             with self.patience(name):
                 self.trackers[name] = _start(
-                    name, project, run or folder.resolve().name, folder, settings or {})
+                    name, project, run or folder.name, folder, settings or {})
 
     @contextmanager
     def patience(self, name):
