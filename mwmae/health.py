@@ -77,14 +77,14 @@ class NotYet(Exception):
     "A question to a run cannot be answered; the message says what it takes."
 
 # %% ../nbs/31a_health.ipynb #312e93cc
-_BLOCKS, _FEWEST = 20, 5  # blocks of steps, and steps in each
+_BLOCKS, _FEW_STEPS = 20, 100  # blocks of steps; fewer steps than this prove nothing
 
 
 def _block_medians(log, column):
     "The median of a column in each of twenty blocks of steps; values that are not finite are out."
     values = log[column][log.step > 0]
-    if len(values) < _BLOCKS * _FEWEST:
-        raise NotYet(f"it takes {_BLOCKS * _FEWEST} steps, there are {len(values)}")
+    if len(values) < _FEW_STEPS:
+        raise NotYet(f"it takes {_FEW_STEPS} steps, there are {len(values)}")
     blocks = np.array_split(values.where(np.isfinite(values)).to_numpy(), _BLOCKS)
     return np.array([np.nanmedian(block) if np.isfinite(block).any() else np.nan
                      for block in blocks])
@@ -106,6 +106,17 @@ def usual_rate(
     clips, config = max(1, int(run.state.get("clips", 1))), run.config
     return machine_settings("cpu", clips, model=config.model, batch=config.batch).base_lr
 
+# %% ../nbs/31a_health.ipynb #f10aaa76
+_FEW_CLIPS = 100  # clips from which a model learns little about sound
+
+
+def training_clips(
+    run: RunTables,  # a run
+) -> int:  # 0 if it has no checkpoint
+    "How many clips a run learns from."
+    rest = run.state.get("clips", 0) - run.state.get("held_out_clips", 0)
+    return round(run.config.share * rest)
+
 # %% ../nbs/31a_health.ipynb #9d8594a2
 def not_learning(
     run: RunTables,  # a run
@@ -115,8 +126,9 @@ def not_learning(
     if guess is None:
         raise NotYet("it takes a checkpoint, there is none")
     done, steps = run.log.step.iloc[-1], run.state.get("steps", 0)
-    if done < steps / 3:
-        raise NotYet(f"it takes a third of the steps, {done:,} of {steps:,} are done")
+    if done < min(steps, max(steps / 3, _FEW_STEPS)):
+        raise NotYet(f"it takes a third of the steps and at least {_FEW_STEPS}, "
+                     f"{done:,} of {steps:,} are done")
     once_better = run.measured.held_out_loss.rolling(3).max().min() < guess
     if last.min() < guess or once_better or _falls(run) and done < steps:
         return None
@@ -126,8 +138,13 @@ def not_learning(
     if abs(before - last.mean()) < 0.05 * abs(before - guess):
         return (f"{found} So the weights have hardly moved. Try a larger --base_lr: it is "
                 f"{run.config.base_lr:.2g}, usual here is {usual_rate(run):.2g}.")
+    if done < _FEW_STEPS:
+        return f"{found} It has done {done:,} steps only. Try more --epochs: some hundred steps."
     if _falls(run):
         return f"{found} It still falls. Try more --epochs."
+    if 0 < (clips := training_clips(run)) < _FEW_CLIPS:
+        return (f"{found} The run learns from {clips} clips only, and few are held out to measure "
+                "with. Try more sounds, some hundred clips at least.")
     return (f"{found} It no longer falls. Try another --base_lr: it is {run.config.base_lr:.2g}, "
             f"usual here is {usual_rate(run):.2g}. If that is not it, listen to some of the "
             "sounds: silence and noise teach nothing.")
@@ -196,8 +213,8 @@ def overfitting(
 ) -> str | None:  # what is wrong and what to try
     "Whether the held-out loss rises while the training loss falls."
     measured = run.measured
-    if len(measured) < 9:
-        raise NotYet(f"it takes nine measurements, there are {len(measured)}")
+    if len(measured) < 9 or measured.step.iloc[-1] < _FEW_STEPS:
+        raise NotYet(f"it takes nine measurements in {_FEW_STEPS} steps, there are {len(measured)}")
     held_out = measured.held_out_loss.rolling(3, center=True).mean()
     training = _training_between(run.log, measured.step.to_numpy())
     training = pd.Series(training, measured.index).rolling(3, center=True).median()
@@ -205,8 +222,8 @@ def overfitting(
     rises = measured.held_out_loss.iloc[-3:].min() > 1.02 * held_out[best]
     if not rises or training[last] > 0.98 * training[best]:
         return None
-    clips = run.state.get("clips", 0) - run.state.get("held_out_clips", 0)
-    of_clips = f" It learns from {max(1, round(run.config.share * clips)):,} clips."
+    clips = training_clips(run)
+    of_clips = f" It learns from {clips:,} clips." if clips else ""
     return (f"Around step {measured.step[best]:,} the held-out loss was {held_out[best]:.3f}; the "
             f"last three are {_listed(measured.held_out_loss.iloc[-3:])}. Meanwhile the training "
             f"loss went from {training[best]:.3f} down to {training[last]:.3f}.{of_clips} Try "
