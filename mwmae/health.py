@@ -133,8 +133,8 @@ def not_learning(
     if last.min() < guess or once_better or _falls(run) and done < steps:
         return None
     before = run.loss_before
-    found = (f"The last three held-out losses are {_listed(last)}; predicting the mean of each band "
-             f"gets {guess:.3f}. Before the first step it was {before:.3f}.")
+    found = (f"The last three held-out losses are {_listed(last)}; predicting the mean of each "
+             f"band gets {guess:.3f}. Before the first step it was {before:.3f}.")
     if abs(before - last.mean()) < 0.05 * abs(before - guess):
         return (f"{found} So the weights have hardly moved. Try a larger --base_lr: it is "
                 f"{run.config.base_lr:.2g}, usual here is {usual_rate(run):.2g}.")
@@ -203,8 +203,8 @@ def steps_left_out(
         return None
     return (f"{len(left_out):,} of {len(steps):,} steps were left out, the first of them step "
             f"{left_out.iloc[0]:,}, since loss or gradient was not finite; with "
-            f"more than {run.config.bad_steps} of them a run gives up. If the run named damaged clips, "
-            "repair or remove these sounds. If it did not, try a smaller --base_lr "
+            f"more than {run.config.bad_steps} of them a run gives up. If the run named damaged "
+            "clips, repair or remove these sounds. If it did not, try a smaller --base_lr "
             f"(it is {run.config.base_lr:.2g}) or --clip_norm 1.")
 
 # %% ../nbs/31a_health.ipynb #50e7f523
@@ -254,8 +254,8 @@ def starved(
         advice = (f"more --workers (there are {run.config.workers}), "
                   "or a store on a disk of this machine")
     return (f"The run waited for data in {shares.median():.0%} of its time (median of "
-            f"{len(shares)} measurements), and learnt from {run.speed.clips_per_second.median():.0f} "
-            f"clips per second. Try {advice}.")
+            f"{len(shares)} measurements), and learnt from "
+            f"{run.speed.clips_per_second.median():.0f} clips per second. Try {advice}.")
 
 # %% ../nbs/31a_health.ipynb #ab02c2d0
 def collapsed(
@@ -312,7 +312,8 @@ def check_run(
     if not found:
         answered = len(FINDINGS) - len(open_questions)
         so_far = " so far" if open_questions else ""
-        lines += ["", f"no problem found{so_far} ({answered} of {len(FINDINGS)} questions answered)"]
+        of_all = f"({answered} of {len(FINDINGS)} questions answered)"
+        lines += ["", f"no problem found{so_far} {of_all}"]
     if open_questions:
         lines += ["", "not judged:"]
         for name, reason in open_questions.items():

@@ -89,7 +89,8 @@ def summary(
     if scores:
         lines.append(f"probe:  {'; '.join(scores)}")
     lines.append(f"saved:  {last}, pictures in {run / 'figures'}")
-    if not saved_settings(config).keys() & set(MAEConfig.optional):  # else `--init` needs more words
+    own_shape = saved_settings(config).keys() & set(MAEConfig.optional)
+    if not own_shape:  # else `--init` needs more words
         lines.append(f"next:   {following}")
     return "\n".join(lines)
 
