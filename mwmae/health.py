@@ -178,11 +178,12 @@ def rate_too_high(
 ) -> str | None:  # what is wrong and what to try
     "Whether the training loss climbs, or gradients grow."
     losses, norms = [_block_medians(run.log, name) for name in ("loss", "gradient_norm")]
-    start, found = run.loss_before, []
+    start, found = np.nanmax([run.loss_before, losses[0]]), []
     climb = _worst_climb(losses, start)
     if climb:
         found.append(f"The training loss climbed from {climb[0]:.3f} to {climb[1]:.3f} (medians of "
-                     f"a twentieth of the steps); before the first step it was {start:.3f}.")
+                     f"a twentieth of the steps); before the first step it was "
+                     f"{run.loss_before:.3f}.")
     if norms[-2:].min() > 10 * np.nanmin(norms[:-2]):
         found.append(f"Gradients grow: their norm was {np.nanmin(norms[:-2]):.2g} and is "
                      f"{norms[-1]:.2g} now.")
