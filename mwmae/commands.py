@@ -55,6 +55,17 @@ def _given(settings):
     return given
 
 
+def _check(run, out, resume, settings):
+    "What `--check` prints. Raises `InputError` if it is typed with options of a run to make."
+    from mwmae.audio import InputError
+    from mwmae.health import check_run
+    typed = {"out": out, "resume": resume, **settings}
+    others = [f"--{name}" for name, value in typed.items() if value is not None]
+    if others:
+        raise InputError(f"--check only reads a run; it goes with none of {', '.join(others)}")
+    return check_run(run)
+
+
 @command
 def mwmae_pretrain(
     # run folder; default: the next number in runs/, with --resume the newest run
@@ -63,9 +74,13 @@ def mwmae_pretrain(
         "go on with a run that was stopped or killed, to the same result; "
         "auto: begin it if there is none yet in --out",
         nargs="?", const=True, choices=["auto"]) = None,
+    check: str = None,  # only say in words how the run in this folder is doing, and what to try
     **settings: Settings("settings", "PretrainConfig", _CHOSEN),
 ):
     "Pre-train an MW-MAE or MAE on sounds. Ctrl-C stops after the current step, --resume goes on."
+    if check is not None:
+        print(_check(check, out, resume, settings))
+        return
     from mwmae.pretrain import run_command
     print(run_command(out, resume, _given(settings)))
 

@@ -8,17 +8,19 @@ __all__ = ['pretrain']
 # %% ../nbs/31_pretrain.ipynb #add52f8c
 import contextlib
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from .audio import InputError
+from .model import MAEConfig
 from .files import load_config, saved_settings
 from .checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
 from .crops import ClipIndex, split_held_out
 from .quick import probe_sounds
 from .processes import is_lost, main_first, processes, raise_once
+from .trackers import check_trackers
 from mwmae.settings import (
     find_micro_batch, machine_settings, open_data, prepare_device, PretrainConfig,
     training_share,
@@ -40,6 +42,7 @@ def pretrain(
     Raises `InputError` if data, settings or folder are unfit.
     """
     folder = Path(folder)
+    main_first(lambda: check_trackers(config.tracker))
     with claimed_run(folder, config, resume):
         newest, state = main_first(lambda: _newest(folder)) if resume else (None, {})
         if corpus is None:
@@ -50,10 +53,10 @@ def pretrain(
             run.go_on(newest)
         else:
             run.start()
-        if config.tracker:
-            run.accelerator.init_trackers("mwmae", asdict(config))
+        run.open_trackers()
         run.accelerator.print(describe_run(run))
         run.fit()
+        run.trackers.close()
         run.accelerator.end_training()
         return run.state
 
@@ -86,7 +89,8 @@ def summary(
     if scores:
         lines.append(f"probe:  {'; '.join(scores)}")
     lines.append(f"saved:  {last}, pictures in {run / 'figures'}")
-    if not saved_settings(config).keys() & set(config.optional):  # else `--init` needs more words
+    own_shape = saved_settings(config).keys() & set(MAEConfig.optional)
+    if not own_shape:  # else `--init` needs more words
         lines.append(f"next:   {following}")
     return "\n".join(lines)
 
@@ -110,7 +114,9 @@ def prepare_run(
 
 def _check_given(out, given):
     "Raise `InputError` for what cannot be used, before hours of preparing."
-    prepare_device(PretrainConfig(**given), processes().device.type)
+    config = PretrainConfig(**given)
+    prepare_device(config, processes().device.type)
+    check_trackers(config.tracker)
     if out:
         check_no_run(Path(out))
     if given.get("probe"):

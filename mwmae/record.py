@@ -29,9 +29,7 @@ from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
     remove_leftovers, save_config, shown,
 )
-from mwmae.checkpoints import (
-    check_checkpoint, list_checkpoints, newest_checkpoint, runs_by_age,
-)
+from .checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint, runs_by_age
 from .models import INSTALLED
 from .workers import world_sentence
 from .processes import main_first
@@ -42,6 +40,8 @@ COLUMNS = ("step", "epoch", "learning_rate", "loss", "gradient_norm", "held_out_
 
 # %% ../nbs/29_record.ipynb #354fa5e1
 PROBED = ("nearest_neighbour", "linear")  # more columns of a run with a probe
+RANK = "rank"  # and one more, which runs of version 0.1 do not have
+_HEADS = (COLUMNS, COLUMNS + PROBED, (*COLUMNS, *PROBED, RANK))  # the logs that there are
 
 # %% ../nbs/29_record.ipynb #6d43ae8b
 def _is_number(text):
@@ -80,6 +80,17 @@ def _open_log(path, step, columns=COLUMNS):
         temporary.write_text(text, encoding="utf-8")
     return open(path, "a", buffering=1, newline="", encoding="utf-8")  # writes line by line
 
+# %% ../nbs/29_record.ipynb #8bc5a663
+def _log_columns(path, step):
+    "The columns of the log of a run with a probe."
+    if step and os.path.lexists(path):
+        check_file(path, "the log of a run")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            before = tuple(file.readline().strip().split(","))
+        if before in _HEADS:
+            return before
+    return _HEADS[-1]
+
 # %% ../nbs/29_record.ipynb #3b8fc8ce
 def read_log(
     run: str | Path,  # a run folder
@@ -89,7 +100,7 @@ def read_log(
     check_file(path, "the log of a run")
     head = path.read_bytes().partition(b"\n")[0].decode("utf-8", errors="replace").strip()
     rows = _whole_rows(path, head.count(",") + 1, math.inf)
-    if tuple(head.split(",")) not in (COLUMNS, COLUMNS + PROBED) or not rows:
+    if tuple(head.split(",")) not in _HEADS or not rows:
         raise InputError(f"{path}: begins with {shown(head)}, expected the columns "
                          f"{', '.join(COLUMNS)} and a line for each step")
     return pd.read_csv(io.StringIO("\n".join([head, *rows])))
@@ -131,8 +142,9 @@ def _show_probe(log, ax):
 # %% ../nbs/29_record.ipynb #6845e69e
 @style.context(INSTALLED / "style.mplstyle")
 def _save_figures(run, model, batch):
-    "Draw the loss curve of a run, and reconstructions of up to three held-out clips."
-    with atomic_file(run / "figures" / "loss.png") as temporary:
+    "Draw the loss curve and reconstructions of up to three held-out clips; their paths by name."
+    paths = {name: run / "figures" / f"{name}.png" for name in ("loss", "reconstruction")}
+    with atomic_file(paths["loss"]) as temporary:
         show_losses(run).figure.savefig(temporary, format="png")
     clips = min(3, len(batch["spectrogram"]))
     figure = Figure(figsize=(8, 1.8 * clips), layout="constrained")
@@ -146,8 +158,9 @@ def _save_figures(run, model, batch):
         ax.set_title("")
     for ax in rows[:-1].flat:
         ax.set_xlabel("")
-    with atomic_file(run / "figures" / "reconstruction.png") as temporary:
+    with atomic_file(paths["reconstruction"]) as temporary:
         figure.savefig(temporary, format="png")
+    return paths
 
 # %% ../nbs/29_record.ipynb #b58c0907
 class Record:
@@ -163,7 +176,8 @@ class Record:
     def __enter__(self):
         run, step = self.run, self.run.state["step"]
         if self.main:
-            self.log = _open_log(self.path, step, COLUMNS + PROBED if run.probe else COLUMNS)
+            columns = _log_columns(self.path, step) if run.probe else COLUMNS
+            self.log, self.extra = _open_log(self.path, step, columns), columns[len(COLUMNS):]
             if not step:
                 self.write(f"0,0.0,,,,{run.state['loss_before']!r}{self.probed(True)}\n")
         self.bar = tqdm(
@@ -216,8 +230,7 @@ class Record:
 
     def probed(self, measured):
         "The scores of the probe as the end of a line of the log, empty between measurements."
-        names = PROBED if self.run.probe else ()
-        return "".join(f",{self.run.state[name]!r}" if measured else "," for name in names)
+        return "".join(f",{self.run.state[name]!r}" if measured else "," for name in self.extra)
 
     def add(
         self,
@@ -232,33 +245,33 @@ class Record:
         if not self.main:
             return
         measured, state = held_out is not None, self.run.state
-        scores = {name: state[name] for name in PROBED} if self.run.probe else {}
+        scores = {name: state[name] for name in self.extra}
         values = dict(epoch=epoch, learning_rate=rate, loss=loss, gradient_norm=norm)
-        if measured:
-            values |= {"held_out_loss": held_out} | scores
-        self.run.accelerator.log(values, step)  # to the tracker, if there is one
         last = repr(held_out) if measured else ""
         self.write(f"{step},{epoch!r},{rate!r},{loss!r},{norm!r},{last}{self.probed(measured)}\n")
         self._show(loss, scores)
         if measured:
-            self.measure_speed(step)
+            values |= {"held_out_loss": held_out} | scores | self.measure_speed(step)
+        self.run.trackers.log(values, step)
 
     def _show(self, loss, scores):
         "Move the progress bar by one step."
         parts = [f"loss {loss:.3f}", f"held-out {self.run.state['loss']:.3f}"]
-        parts += [f"{name.replace('_', ' ')} {score:.0%}" for name, score in scores.items()]
+        parts += [f"{name.replace('_', ' ')} {scores[name]:.0%}" for name in PROBED if scores]
         self.bar.update(self.run.config.batch)
         self.bar.set_postfix_str(", ".join(parts), refresh=False)
 
     def measure_speed(self, step):
-        "Add a line to speed.csv for the steps since the last one."
+        "Add a line to speed.csv for the steps since the last one, and return its speed and share."
         path, now = self.run.folder / "speed.csv", time.perf_counter()
         seconds, clips = now - self.begin, (step - self.since) * self.run.config.batch
-        line = f"{step},{seconds:.3f},{clips / seconds:.2f},{self.waited / seconds:.5f}\n"
+        speed, share = clips / seconds, self.waited / seconds
+        line = f"{step},{seconds:.3f},{speed:.2f},{share:.5f}\n"
         with self.spare("speed.csv"), errors_named(path), open(path, "a", encoding="utf-8") as file:
             head = "" if file.tell() else "step,seconds,clips_per_second,data_wait_share\n"
             file.write(head + line)
         self.begin, self.waited, self.since = now, 0.0, step
+        return {"clips_per_second": speed, "data_wait_share": share}
 
     def draw(
         self,
@@ -269,7 +282,8 @@ class Record:
         "Draw the figures of the run, if it is time to."
         if self.main and (last or time.perf_counter() - self.drawn > 300):
             with self.spare("figures"):
-                _save_figures(self.run.folder, model, batch)
+                pictures = _save_figures(self.run.folder, model, batch)
+                self.run.trackers.show(pictures, self.run.state["step"])
             self.drawn = time.perf_counter()
 
 # %% ../nbs/29_record.ipynb #b5350f38
@@ -281,20 +295,16 @@ def describe_run(
     mix = f" ({corpus.about})" if hasattr(corpus, "about") else ""
     millions = sum(p.numel() for p in run.module.parameters()) / 1e6
     peak = config.base_lr * config.batch / 256
+    parts = f", at most {config.micro_batch} at once" if config.micro_batch else ""
     return (
         f"{len(corpus):,} clips ({corpus.hours:.2f} h) of {config.data}{mix}, "
         f"{len(run.held_out)} of them held out\n"
         f"{config.model}: {millions:.1f} M parameters, "
         f"{config.precision} on {run.accelerator.num_processes} x {device}\n"
         f"{config.epochs} epochs, {run.steps:,} steps of {config.batch} clips"
-        f"{_parts(config)}; "
+        f"{parts}; "
         f"learning rate {config.base_lr:.3g} x {config.batch} / 256 = {peak:.2g}"
         + (_describe_probe(run.probe, config.probe) if run.probe else ""))
-
-
-def _parts(config):
-    "How a batch is cut, if it is."
-    return f", at most {config.micro_batch} at once" if config.micro_batch else ""
 
 
 def _describe_probe(probe, name):
@@ -358,8 +368,8 @@ def check_no_run(
 
 # %% ../nbs/29_record.ipynb #275e6045
 # no number depends on them but for rounding; what `data` names is compared clip by clip
-_MACHINE = ("data", "micro_batch", "compile", "recompute", "tracker", "workers", "evaluate_every",
-            "save_every", "save_minutes", "keep")
+_MACHINE = ("data", "micro_batch", "compile", "recompute", "tracker", "tracker_project",
+            "tracker_run", "workers", "evaluate_every", "save_every", "save_minutes", "keep")
 _REMEDIES = ("base_lr", "clip_norm", "bad_steps")
 
 

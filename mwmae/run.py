@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -39,15 +40,17 @@ from mwmae.crops import (
     ClipIndex, CropDataset, load_batches, Shares, split_held_out, to_device,
 )
 from .mix import make_crops
-from .quick import QuickProbe
+from .quick import quick_scores, QuickProbe
+from .rank import effective_rank
 from mwmae.processes import (
     check_alike, ignore_signals, main_before_others, main_first, processes, raise_once,
     stop_request,
 )
+from .trackers import Trackers
 from mwmae.settings import (
-    open_tracker, PRECISIONS, prepare_device, PretrainConfig, recompute_blocks, training_share,
+    PRECISIONS, prepare_device, PretrainConfig, recompute_blocks, training_share,
 )
-from .record import check_state, PROBED, Record
+from .record import check_state, PROBED, RANK, Record
 
 # %% ../nbs/30_run.ipynb #9d4f92dc
 class Note:
@@ -119,7 +122,6 @@ class Run:
         AcceleratorState._reset_state()  # an earlier run of this process may differ in precision
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(), project_dir=folder,
-            log_with=open_tracker(config.tracker, self.folder),
             mixed_precision=PRECISIONS[config.precision][0],
             kwargs_handlers=[_how_to_average(config)])
         self.open_clips()
@@ -130,6 +132,7 @@ class Run:
         self.stopping = self.saving = False  # what a process has asked for
         self.consistent = True  # weights and step agree
         self.saved, self.saved_at = None, time.monotonic()  # step and time of the last checkpoint
+        self.trackers = Trackers()  # none before `open_trackers`
         self.probe = None
         if config.probe:
             self.state["probe_sounds"] = main_first(self.open_probe)
@@ -154,6 +157,15 @@ def open_probe(self: Run) -> int:  # number of sounds
     "Read the sounds of the probe."
     self.probe = QuickProbe(self.config.probe, self.module.config)
     return len(self.probe.labels)
+
+# %% ../nbs/30_run.ipynb #3652b0c2
+@patch
+def open_trackers(self: Run):
+    "Tell the trackers that a run begins."
+    config = self.config
+    if self.accelerator.is_main_process:
+        self.trackers = Trackers(config.tracker, self.folder, config.tracker_project,
+                                 config.tracker_run, asdict(config))
 
 # %% ../nbs/30_run.ipynb #062a0df6
 @patch
@@ -224,9 +236,10 @@ def measure_probe(self: Run):
     gathered = whole_model(self.module)
 
     def scores():
-        "What the probe finds."
+        "What the probe finds, and the rank of the embeddings."
         with self.accelerator.autocast():
-            return self.probe.scores(gathered.encoder)
+            embeddings = self.probe.embeddings(gathered.encoder).numpy()
+        return quick_scores(embeddings, self.probe.labels) | {RANK: effective_rank(embeddings)}
 
     self.state |= main_first(scores)
     for name in PROBED:
