@@ -85,6 +85,7 @@ def _outer_names(
     names = set()
 
     def look(table, outermost):
+        "Note the outer names of a table of symbols and of those inside it."
         for symbol in table.get_symbols():
             if symbol.is_referenced() and (outermost or symbol.is_global()):
                 names.add(symbol.get_name())
