@@ -95,7 +95,7 @@ inputs = extractor(sound, sampling_rate=16_000, return_tensors="pt")
 with torch.no_grad():
     outputs = model(**inputs)
 embeddings = outputs.pooler_output  # (sounds, values)
-moments = outputs.last_hidden_state  # (sounds, steps, values)
+moments = outputs.last_hidden_state  # (sounds, steps, values), zeros where a sound has ended
 """}
 
 # %% ../nbs/12_sharing.ipynb #ef6979ec

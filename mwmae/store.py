@@ -430,9 +430,10 @@ def fill_store(
     work = partial(
         analyse_batch, clip_seconds=state.clip_seconds, spectrograms=state.spectrograms)
     batches = plan(sounds, state.clip_seconds, is_broken=lambda sound: sound == writer.broken)
-    apart = can_travel(sounds)  # a decoder that crashes ends another process, not this one
+    workers = workers if can_travel(sounds) else 1
+    apart = workers != 1  # a decoder that crashes ends another process, not this one
     begin, before = monotonic(), state.samples
-    results = analyse_all(batches, work, workers if apart else 1, crashed, apart)
+    results = analyse_all(batches, work, workers, crashed, apart)
     layout = "preparing {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
     options = {"total": len(sounds), "bar_format": layout, "dynamic_ncols": True, "disable": None}
     with closing(results), tqdm(**options) as bar:

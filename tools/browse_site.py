@@ -32,7 +32,7 @@ SEARCHES = {  # what a reader types, and the page that must come first
     "window_sizes": "attention.html", "MultiWindowAttention": "attention.html", "random_masking": "masking.html",
     "read_audio": "audio.html", "patchify": "patches.html", "create_model": "model.html", "load_model": "embed.html",
     "mwmae_prepare": "commands.html", "mwmae_pretrain": "commands.html", "mwmae_hear": "commands.html",
-    "interval": "hear.html", "pwcca": "similarity.html",
+    "interval": "task_results.html", "pwcca": "similarity.html",
 }
 
 LOOK = r"""async () => {

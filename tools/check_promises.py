@@ -40,6 +40,7 @@ from mwmae.model import MAEConfig, MaskedAutoencoder
 from mwmae.models import save_model
 from mwmae.store import prepare
 
+mwmae.store.can_travel = lambda sounds: False  # other processes would send what they read as pickles
 PACKAGE = Path(mwmae.__file__).parent
 LIMIT = 120  # seconds that a case may take
 MARK = "canary_4f1c"  # stands in all hostile code
