@@ -1,7 +1,7 @@
 """From recordings under free licences to a table of scores, step by step.
 
 Pre-trains MW-MAE and MAE, scores both beside two baselines, and writes the files of the page on
-results (nbs/95_results.ipynb). Each step is a function, in the order of the page.
+results (nbs/97_results.ipynb). Each step is a function, in the order of the page.
 """
 import base64
 import ctypes
@@ -684,7 +684,7 @@ def real_sounds(
     results: str = str(HERE.parent / "benchmarks" / "results" / "real_sounds"),
     # steps to do, separated by commas; tune looks for the learning rate once more, package
     # replaces the installed model, decoder trains a decoder for it, atlas writes the map of
-    # the page nbs/99_try.ipynb, ablate makes two tables of ablations at a tiny budget
+    # the page nbs/try.ipynb, ablate makes two tables of ablations at a tiny budget
     steps: str = "pool,pretrain,longer,choose,evaluate,curves,report",
     size: str = "mini_4x16",  # encoder and patch of both models
     epochs: int = 36,  # passes over the pool
