@@ -25,8 +25,9 @@ _WIDTH = 60  # characters of help beside an option
 
 
 def _few_words(text):
-    "The beginning of a help text."
-    first = re.split(r"[;:.(] ?", " ".join(text.split()))[0]
+    "The beginning of a help text, without characters that shells expand."
+    plain = re.sub(r'["`$\\]', "", " ".join(text.split()))
+    first = re.split(r"[;:.](?: |$)| \(", plain)[0]
     return shorten(first, _WIDTH, placeholder=" …")
 
 # %% ../nbs/63_completion.ipynb #785c5cee
@@ -41,7 +42,8 @@ def options_of(
         for name in action.option_strings:
             if name.startswith("--"):
                 choices = [str(choice) for choice in action.choices or []]
-                words = _few_words(action.help or "")
+                said = parser._get_formatter()._expand_help(action) if action.help else ""
+                words = _few_words(said)
                 found.append(Option(name, words, action.nargs != 0, choices))
     return found
 
@@ -57,6 +59,8 @@ _BASH = """\
 _mwmae() {{
     local name=${{COMP_WORDS[0]##*/}} word=${{COMP_WORDS[COMP_CWORD]}}
     local before=${{COMP_WORDS[COMP_CWORD-1]}} options= values=
+    if [[ $word == = ]]; then word=  # bash takes --tone=warm for three words
+    elif [[ $before == = ]]; then before=${{COMP_WORDS[COMP_CWORD-2]}}; fi
     COMPREPLY=()
     if [[ $name == mwmae && $COMP_CWORD -gt 1 && ${{COMP_WORDS[1]}} != -* ]]; then
         name=mwmae_${{COMP_WORDS[1]}}
@@ -119,7 +123,7 @@ if [[ $funcstack[1] == _mwmae ]]; then _mwmae "$@"; else compdef _mwmae {names};
 
 
 def _zsh_text(*parts):
-    "A quoted text of what was escaped already."
+    "An escaped text in single quotes."
     return "'" + "".join(parts).replace("'", "'\\''") + "'"
 
 
@@ -160,7 +164,7 @@ _FISH = """\
 function __mwmae_option
     set -l name (string replace mwmae_ '' $argv[1])
     complete -c $argv[1] $argv[2..]
-    complete -c mwmae -n "__fish_seen_subcommand_from $name" $argv[2..]
+    complete -c mwmae -n "contains -- $name (commandline -opc)[2]" $argv[2..]
 end
 {lines}
 functions --erase __mwmae_option

@@ -107,7 +107,7 @@ def usual_rate(
     return machine_settings("cpu", clips, model=config.model, batch=config.batch).base_lr
 
 # %% ../nbs/33_health.ipynb #f10aaa76
-_FEW_CLIPS = 100  # clips from which a model learns little about sound
+_FEW_CLIPS = 100  # fewer clips than this teach a model little about sound
 
 
 def training_clips(
@@ -130,7 +130,7 @@ def not_learning(
         raise NotYet(f"it takes a third of the steps and at least {_FEW_STEPS}, "
                      f"{done:,} of {steps:,} are done")
     once_better = run.measured.held_out_loss.rolling(3).max().min() < guess
-    if last.min() < guess or once_better or _falls(run) and done < steps:
+    if last.min() < guess or once_better or (_falls(run) and done < steps):
         return None
     before = run.loss_before
     found = (f"The last three held-out losses are {_listed(last)}; predicting the mean of each "
@@ -205,8 +205,9 @@ def steps_left_out(
     return (f"{len(left_out):,} of {len(steps):,} steps were left out, the first of them step "
             f"{left_out.iloc[0]:,}, since loss or gradient was not finite; with "
             f"more than {run.config.bad_steps} of them a run gives up. If the run named damaged "
-            "clips, repair or remove these sounds. If it did not, try a smaller --base_lr "
-            f"(it is {run.config.base_lr:.2g}) or --clip_norm 1.")
+            "clips, repair or remove these sounds. If it did not, try a smaller --base_lr (it is "
+            f"{run.config.base_lr:.2g}, usual here is {usual_rate(run):.2g}), or --clip_norm 1, "
+            "which shortens long gradients.")
 
 # %% ../nbs/33_health.ipynb #50e7f523
 def overfitting(
@@ -219,9 +220,11 @@ def overfitting(
     held_out = measured.held_out_loss.rolling(3, center=True).mean()
     training = _training_between(run.log, measured.step.to_numpy())
     training = pd.Series(training, measured.index).rolling(3, center=True).median()
-    best, last = held_out[:-4].idxmin(), held_out.index[-2]  # the middle of the last three
+    best = held_out.iloc[:-4].idxmin()  # of the averages without any of the last three
+    last = held_out.index[-2]  # the middle of the last three
     rises = measured.held_out_loss.iloc[-3:].min() > 1.02 * held_out[best]
-    if not rises or training[last] > 0.98 * training[best]:
+    falls = training[last] <= 0.98 * training[best]  # False if one of them is not known
+    if not (rises and falls):
         return None
     clips = training_clips(run)
     of_clips = f" It learns from {clips:,} clips." if clips else ""
@@ -307,7 +310,8 @@ def check_run(
     "Say in words how a run is doing. Raises `InputError` if there is no run to read."
     tables = read_run(run)
     found, open_questions = find_problems(tables)
-    lines = [_describe(run, tables)]
+    lines = textwrap.wrap(_describe(run, tables), 88, break_long_words=False,
+                          break_on_hyphens=False)
     for name, sentence in found.items():
         lines += ["", f"{name}:", *_wrapped(sentence)]
     if not found:

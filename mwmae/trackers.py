@@ -109,7 +109,7 @@ def _start(name, project, run, folder, settings):
     "A tracker that knows the name and the settings of the run."
     tracker = _make(name, project, run, folder)
     tracker.start()
-    if name in _NAME_LATER:
+    if name in _NAME_LATER and name not in TRACKERS:
         _NAME_LATER[name](tracker, run)
     tracker.store_init_configuration(_plain(settings))
     return tracker
@@ -159,6 +159,12 @@ _PICTURES = {
 }
 
 
+def _show_one(name, tracker, title, path, step):
+    "Give a tracker one picture, in its own way if it is one of Accelerate's."
+    way = _picture_list if name in TRACKERS else _PICTURES.get(name, _picture_list)
+    way(tracker, title, path, step)
+
+
 def _pixels(path):
     "A PNG file as (height, width, 3) whole numbers from 0 to 255."
     return np.round(255 * imread(path)[..., :3]).astype(np.uint8)
@@ -199,6 +205,10 @@ class Trackers:
                     print(f"the tracker {name} fails, training goes on and log.csv has all numbers "
                           f"({reason})", file=sys.stderr)
             self.reported.add(name)
+            if self.failures[name] == _PATIENCE:
+                with suppress(OSError):
+                    print(f"the tracker {name} failed {_PATIENCE} times in a row and gets nothing "
+                          "more", file=sys.stderr)
 
     def ask(self, method):
         "Call a function with the name and the tracker, for all that have not failed too often."
@@ -222,9 +232,10 @@ class Trackers:
     ):
         "Give all trackers that take pictures those of a step."
         for title, path in pictures.items():
-            self.ask(lambda name, tracker: _PICTURES.get(name, _picture_list)(
-                tracker, title, path, step))
+            self.ask(lambda name, tracker: _show_one(name, tracker, title, path, step))
 
     def close(self):
-        "Let all trackers finish what they write."
-        self.ask(lambda name, tracker: tracker.finish())
+        "Let all trackers finish what they write, also those that have failed."
+        for name, tracker in self.trackers.items():
+            with self.patience(name):
+                tracker.finish()
