@@ -170,22 +170,50 @@ def check_gpu(checks: Checks) -> None:
         checks.report(f"{stage} at toy size: {done[1] if done else 'no'} rows", bool(done), log)
 
 
-def check_commands(checks: Checks) -> None:
-    "Every console command explains itself."
+def check_wheel(checks: Checks) -> None:
+    "The wheel alone, in an environment of its own, does outside a clone what the README says."
+    checks.step("the wheel is built", "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(checks.work / "dist"), ".")
+    venv.create(checks.work / "alone", with_pip=True)
+    own, outside = checks.work / "alone" / "bin", checks.work / "outside"
+    wheels = [str(path) for path in (checks.work / "dist").glob("*.whl")]
+    checks.step("it is installed alone", str(own / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wheels)
+    shutil.copytree(checks.project / "nbs" / "sounds", outside / "nbs" / "sounds")
+    snippet = re.search(r"```python\n(.*?)```", (checks.project / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    checks.step("the Python of the README", str(own / "python"), "-c", snippet[1] + "\nprint(scene.shape)", folder=outside)
+    for name in console_scripts(checks):
+        checks.step(f"{name} --version of the wheel", str(own / name), "--version", folder=outside)
+    checks.step("mwmae_pretrain of the wheel", str(own / "mwmae_pretrain"), "--epochs", "1", folder=outside)
+    checks.step("mwmae_embed of the wheel", str(own / "mwmae_embed"), "nbs/sounds", folder=outside)
+    checks.step("mwmae_hear of the wheel", str(own / "mwmae_hear"), "--seeds", "1", "--model", "logmel", folder=outside)
+    for extra, command, *words in (("parquet", "mwmae_embed", "nbs/sounds", "--table", "--out", "table"),
+                                   ("onnx", "mwmae_export", "packaged", "model.onnx"),
+                                   ("transformers", "mwmae_export", "packaged", "hub", "--format", "transformers"),
+                                   ("remote", "mwmae_prepare", "https://localhost:9/a.tar", "store")):
+        log = refuses(checks, f"without the extra {extra}", str(own / command), *words, folder=outside)
+        checks.report(f"without the extra {extra}: it is named", f"mwmae[{extra}]" in log, log)
+
+
+def console_scripts(checks: Checks) -> list[str]:
+    "Names of the console commands."
     settings = configparser.ConfigParser(delimiters=["="])
     settings.read(checks.project / "settings.ini", encoding="utf-8")
-    for script in settings["DEFAULT"]["console_scripts"].split():
-        command = script.partition("=")[0]
+    return [script.partition("=")[0] for script in settings["DEFAULT"]["console_scripts"].split()]
+
+
+def check_commands(checks: Checks) -> None:
+    "Every console command explains itself."
+    for command in console_scripts(checks):
         checks.step(f"{command} --help", command, "--help", folder=checks.work)
     listed = checks.step("python -m mwmae", "python", "-m", "mwmae", folder=checks.work)
     checks.report("it lists the commands", "\n  embed " in listed, listed)
     checks.step("a script for the Tab key", "bash", "-c", 'eval "$(mwmae --completion bash)" && complete -p mwmae_embed', folder=checks.work)
 
 
-def refuses(checks: Checks, name: str, *command: str) -> None:
-    "Bad input ends with exit status 2 and one sentence, not a traceback."
-    log = checks.step(name, *command, folder=checks.work, status=2).strip()
+def refuses(checks: Checks, name: str, *command: str, folder: Path | None = None) -> str:
+    "Bad input ends with exit status 2 and one sentence, not a traceback; return what was printed."
+    log = checks.step(name, *command, folder=folder or checks.work, status=2).strip()
     checks.report(f"{name}: one sentence", "Traceback" not in log and len(log.splitlines()) == 1, log)
+    return log
 
 
 def check_evaluation(checks: Checks, sounds: str) -> None:
@@ -232,7 +260,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_gpu, check_commands, check_main_job):
+                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_gpu, check_commands, check_main_job, check_wheel):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

@@ -222,7 +222,7 @@ class Browse:
         self.where = "_quarto.yml"
         notebooks = sorted(path.name for path in self.nbs.glob("*.ipynb"))
         self.check(sorted(listed) == notebooks, f"not once in the sidebar: {sorted(set(listed) ^ set(notebooks)) or 'a page stands twice'}")
-        number = lambda name: int((re.match(r"\d+", name) or ["-1"])[0])
+        number = lambda name: int((re.match(r"\d+", name) or ["1000"])[0])  # pages without a number stand last
         chapters = [n for n in listed if "default_exp" in (self.nbs / n).read_text(encoding="utf-8")]
         for names in [*sections, chapters]:
             self.check(names == sorted(names, key=number), f"not in the order of their numbers: {names}")
