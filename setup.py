@@ -2,6 +2,7 @@
 import re
 from configparser import ConfigParser
 from pathlib import Path
+from warnings import filterwarnings
 
 from setuptools import find_packages, setup
 
@@ -21,6 +22,8 @@ def long_description():
     text = re.sub(r"(!\[[^]]*\]\()(?!https?:|#)", rf"\1{settings['git_url']}/raw/{tag}/", text)
     return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\1{settings['git_url']}/blob/{tag}/", text)
 
+
+filterwarnings("ignore", "(?s).*Compat editable installs")
 
 setup(
     name=settings["lib_name"],
@@ -46,7 +49,7 @@ setup(
         "Typing :: Typed",
         *(f"Programming Language :: Python :: 3.{minor}" for minor in range(OLDEST, NEWEST + 1)),
     ],
-    packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),
+    packages=[*find_packages(include=[settings["lib_path"]]), f"{settings['lib_path']}.packaged"],  # a folder of data
     include_package_data=True,
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
@@ -56,6 +59,7 @@ setup(
         "nbdev": [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"],
     },
     # `pip install -e .` then writes a path, and not a finder that a folder called mwmae in your working folder hides.
+    # setuptools would say at each such installation that this mode is to be replaced one day; see the filter above.
     options={"editable_wheel": {"mode": "compat"}},
     zip_safe=False,
 )

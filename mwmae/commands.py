@@ -230,7 +230,7 @@ def mwmae_export(
     # likewise: name of the model in its card; default: the name of the folder
     title: str | None = None,
 ):
-    """Write a model as one ONNX file or program, or its encoder as a model folder.
+    """Write a model as an ONNX file or a program, or its encoder as a folder.
     A file turns sound into embeddings."""
     from mwmae.audio import InputError
     from mwmae.embed import embed_as_typed, load_model

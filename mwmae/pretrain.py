@@ -128,12 +128,12 @@ def goes_on(
     resume: bool | str | None,  # True, 'auto' or None
 ) -> bool:
     "Whether to go on with a run, and not begin one. Raises `InputError` if nobody can know."
-    if resume == "auto" and not out:
+    if resume != "auto":
+        return bool(resume)
+    if not out:
         raise_once(InputError("--resume auto: expected --out FOLDER too, so that the same command "
                               "finds the same run"))
-    if resume == "auto" and out:
-        return main_first(lambda: (Path(out) / "config.json").is_file())
-    return bool(resume)
+    return main_first(lambda: (Path(out) / "config.json").is_file())
 
 # %% ../nbs/32_pretrain.ipynb #ed0121d2
 def _changed(folder, given):

@@ -14,6 +14,7 @@ import threading
 import time
 from datetime import timedelta
 from functools import lru_cache
+from typing import NoReturn
 
 import torch
 from accelerate import PartialState
@@ -86,7 +87,7 @@ def main_before_others(
 # %% ../nbs/27_processes.ipynb #d6826661
 def raise_once(
     error: Exception,  # that all processes have met alike
-):
+) -> NoReturn:
     "Raise an error in the main process; the others end silently, with status 2."
     if processes().is_main_process:
         raise error

@@ -74,12 +74,12 @@ _OPTIONS = {  # how to give a tracker of Accelerate the name of a run; its other
 
 # %% ../nbs/28_trackers.ipynb #88c11919
 def _name_aim(tracker, run):
-    "Aim has called the run like its project."
+    "Accelerate names a run of Aim after the project."
     tracker.tracker.name = run
 
 
 def _name_comet(tracker, run):
-    "Comet has drawn a name by lot."
+    "Comet picks a random name."
     tracker.tracker.set_name(run)
 
 
