@@ -1,7 +1,7 @@
 """From recordings under free licences to a table of scores, step by step.
 
 Pre-trains MW-MAE and MAE, scores both beside two baselines, and writes the files of the page on
-results (nbs/97_results.ipynb). Each step is a function, in the order of the page.
+results (nbs/results.ipynb). Each step is a function, in the order of the page.
 """
 import base64
 import ctypes
