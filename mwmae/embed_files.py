@@ -26,7 +26,8 @@ from .audio import InputError
 from .files import (atomic_file, check_file, differing_settings, FolderClaim, load_config,
                          remove_leftovers, save_config, shown)
 from .remote import is_address, plain_address
-from .sources import list_sounds, need_pyarrow, part_name, part_numbers, Sound
+from .sources import list_sounds, need_pyarrow, Sound
+from .parts import part_name, part_numbers, share
 from .store import write_skipped
 from .embed import EmbeddingModel, pool_steps, step_count, step_times
 from .batches import encode_beside, encoder_streams, run_ahead, torch_threads
@@ -438,7 +439,4 @@ def take_part(
 ) -> tuple[list[Sound], Path]:  # the sounds of this part, and its folder
     "The share of a job array. Raises `InputError` if there is no such part."
     number, parts = part_numbers(part)
-    rows = [sound for sound in sounds if sound.together() is not None]  # of tables
-    others = [sound for sound in sounds if sound.together() is None]
-    first, last = (len(rows) * each // parts for each in (number - 1, number))
-    return others[number - 1 :: parts] + rows[first:last], out / part_name(number, parts)
+    return share(sounds, number, parts), out / part_name(number, parts)

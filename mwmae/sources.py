@@ -10,7 +10,6 @@ __all__ = ['SOURCES', 'Sound', 'RemoteSound', 'TarSound', 'tar_sounds', 'Parquet
 import csv
 import io
 import os
-import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -516,22 +515,3 @@ def write_skipped(
         with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerows([("name", "reason"), *skipped])
-
-# %% ../nbs/14_sources.ipynb #33f6c05d
-def part_numbers(
-    part: str,  # such as '3/16'
-) -> tuple[int, int]:  # number of the part from 1 on, and of how many
-    "Read which part is meant. Raises `InputError` if there is no such part."
-    numbers = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part, re.ASCII)
-    number, parts = map(int, numbers.groups()) if numbers else (0, 0)
-    if not 1 <= number <= parts:
-        raise InputError(f"--part is {shown(part)}, expected such as 3/16, from 1/16 to 16/16")
-    return number, parts
-
-
-def part_name(
-    number: int,  # of the part, from 1 on
-    parts: int,  # how many there are
-) -> str:
-    "The name of the folder of a part."
-    return f"part-{number:05}-of-{parts:05}"
