@@ -172,9 +172,11 @@ def check_gpu(checks: Checks) -> None:
 
 def check_wheel(checks: Checks) -> None:
     "The wheel alone, in an environment of its own, does outside a clone what the README says."
-    checks.step("the wheel is built", "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(checks.work / "dist"), ".")
+    dist = checks.work / "dist"
+    checks.step("source archive and wheel are built", "python", "-m", "build", "--no-isolation", "--outdir", str(dist))
+    checks.step("they can be published", "twine", "check", "--strict", *map(str, dist.iterdir()))
     own, outside = checks.work / "alone" / "bin", checks.work / "outside"
-    wheels = [str(path) for path in (checks.work / "dist").glob("*.whl")]
+    wheels = [str(path) for path in dist.glob("*.whl")]
     checks.step("it is installed with what it requires alone", "python", "tools/wheel_env.py", str(checks.work / "alone"), *wheels)
     shutil.copytree(checks.project / "nbs" / "sounds", outside / "nbs" / "sounds")
     snippet = re.search(r"```python\n(.*?)```", (checks.project / "README.md").read_text(encoding="utf-8"), re.DOTALL)
