@@ -18,17 +18,16 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from queue import SimpleQueue
-from time import sleep
 
 import torch
 
 from .audio import InputError
+from .systems import usable_cores, wait_for_parent
 
 # %% ../nbs/15_workers.ipynb #e676640f
 def _end_with(parent):
     "End this process when its parent has ended."
-    while os.getppid() == parent:
-        sleep(0.5)
+    wait_for_parent(parent)
     os._exit(1)
 
 # %% ../nbs/15_workers.ipynb #bdf663d9
@@ -128,11 +127,6 @@ def _in_this_process(batches, work):
     finally:
         torch.set_num_threads(threads)
 
-# %% ../nbs/15_workers.ipynb #2c245e1a
-def _cores():
-    "How many cores this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
 # %% ../nbs/15_workers.ipynb #291d4901
 def analyse_all(
     batches: Iterable[Sequence],  # the work, cut into parts of a few items
@@ -145,7 +139,7 @@ def analyse_all(
 
     Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`.
     """
-    batches, workers = iter(batches), workers or _cores()
+    batches, workers = iter(batches), workers or usable_cores()
     if workers <= 1 and not apart:
         yield from _in_this_process(batches, work)
         return
