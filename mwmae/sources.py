@@ -463,7 +463,8 @@ def remote_sounds(
     source: str,  # all of it
 ) -> Iterator[Sound]:
     "The sounds behind an address. Raises `RemoteError` if it cannot be read."
-    rest = with_slashes(rest)  # and a `Path` has one where an address has two
+    # a `Path` has one slash where an address has two, and on Windows a backslash
+    rest = with_slashes(rest)
     address = source.partition(":")[0] + "://" + rest.removeprefix("/").removeprefix("/")
     _check_listable(address)
     if not remote_info(address).folder:

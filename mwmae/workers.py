@@ -37,6 +37,10 @@ def _serve(pipe, parent, work):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        pipe.send("ready")
+    except OSError:  # the parent has ended
+        return
     while True:
         try:
             batch = pipe.recv()
@@ -56,6 +60,8 @@ def _serve(pipe, parent, work):
 
 # %% ../nbs/15_workers.ipynb #4d7e5fda
 _STARTING = threading.Lock()  # a process must not inherit a pipe that another is about to get
+_NO_START = ("a worker process could not start: it imports the program that started it, so what "
+             "the program does must stand under if __name__ == '__main__':")
 
 
 class _Worker:
@@ -73,17 +79,25 @@ class _Worker:
             self.pipe, its_end = multiprocessing.Pipe()
             args = its_end, os.getpid(), self.work
             self.process = multiprocessing.Process(target=_serve, args=args, daemon=True)
+            self.is_ready = False
             self.process.start()
             its_end.close()
 
     def ask(self, batch):
-        "The results for a batch. Raises `BrokenProcessPool` if the process dies."
+        """The results for a batch. Raises `BrokenProcessPool` if the process dies, and `InputError`
+        if it cannot even start."""
         if not self.process.is_alive():
             self.start()
         try:
+            if not self.is_ready:
+                self.is_ready = self.pipe.recv() == "ready"
             self.pipe.send(batch)
             results, error = self.pipe.recv()
         except (EOFError, OSError) as ended:  # perhaps in the middle of an answer
+            if not self.is_ready:
+                self.process.join(5)
+                if self.process.exitcode == 1:  # an error of Python's before any work
+                    raise InputError(_NO_START) from None
             self.process.kill()
             self.process.join()  # until then it may still count as alive
             raise BrokenProcessPool("a worker died") from ended
@@ -137,7 +151,8 @@ def analyse_all(
 ) -> Generator[list, None, None]:  # for each batch, in order
     """Work on batches with `workers` processes, a few at a time, and return results in order.
 
-    Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`.
+    Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`, and
+    `InputError` if a process cannot start.
     """
     batches, workers = iter(batches), workers or usable_cores()
     if workers <= 1 and not apart:
