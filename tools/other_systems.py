@@ -19,6 +19,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,12 +115,29 @@ def become(
     if system == "windows":
         import mwmae.systems
 
-        mwmae.systems.WINDOWS = mwmae.systems.ONE_CASE = True
+        mwmae.systems.ON_WINDOWS = mwmae.systems.ONE_CASE = True
     if system and multiprocessing.current_process().name == "MainProcess":
         multiprocessing.set_start_method("forkserver" if system == "forkserver" else "spawn")
 
 
 become(os.environ.get(SYSTEM, ""))  # also in processes that start afresh, which import this file
+
+
+OF_ONE_SYSTEM = re.compile(
+    r"sys\.platform|os\.name\b|\bfcntl\b|\bmsvcrt\b|os\.fork|get_start_method|os\.symlink|/proc/|pread|os\.link\b|"
+    r"sched_getaffinity|os\.f?sync\b|os\.replace|os\.kill\b|getppid|SIG(HUP|USR|TERM|KILL)")
+
+
+def check_package() -> str:  # what is wrong
+    "What differs by system stands in `mwmae/systems.py` alone."
+    import mwmae
+
+    found = []
+    for path in sorted(Path(mwmae.__file__).parent.glob("*.py")):
+        if path.name != "systems.py":
+            lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            found += [f"{path.name}:{number}: {line.strip()}" for number, line in lines if OF_ONE_SYSTEM.search(line)]
+    return "; ".join(found)
 
 
 def check_system() -> str:  # what is wrong
@@ -138,7 +156,7 @@ def check_system() -> str:  # what is wrong
             seen.append(True)
         except PermissionError:
             seen.append(False)
-    seen += [marker.exists(), systems.copies_memory(), systems.WINDOWS, hasattr(signal, "SIGHUP")]
+    seen += [marker.exists(), systems.copies_memory(), systems.ON_WINDOWS, hasattr(signal, "SIGHUP")]
     expected = {
         "": [True, False, False, True, True, True, False, True, False, True],
         "bare": [False, False, True, False, True, True, False, False, False, False],
@@ -191,6 +209,7 @@ def embed_pitches() -> str:  # what is wrong
 
 PRETRAIN = "mwmae_pretrain --data ../sounds --out run --epochs 1 --batch 8 --precision fp32 --model mwmae_nano_8x16 --workers 1"
 CASES = {  # name -> the folder to compare; a command, or a function that says what is wrong; on which systems
+    "one place for all of it": ("", check_package, ""),
     "the system itself": ("", check_system, "bare windows forkserver"),
     "prepare": ("store", "mwmae_prepare ../sounds store --workers 2", "bare windows forkserver"),
     "the first of two parts": ("", "mwmae_prepare ../sounds parts --part 1/2 --workers 1", "bare windows"),
