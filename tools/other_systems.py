@@ -124,7 +124,7 @@ become(os.environ.get(SYSTEM, ""))  # also in processes that start afresh, which
 
 
 OF_ONE_SYSTEM = re.compile(
-    r"sys\.platform|os\.name\b|\bfcntl\b|\bmsvcrt\b|os\.fork|get_start_method|os\.symlink|/proc/|pread|os\.link\b|"
+    r"sys\.platform|os\.name\b|\bfcntl\b|\bmsvcrt\b|os\.fork|get_start_method|os\.symlink|/proc/|os\.pread|os\.link\b|"
     r"sched_getaffinity|os\.f?sync\b|os\.replace|os\.kill\b|getppid|SIG(HUP|USR|TERM|KILL)")
 
 
