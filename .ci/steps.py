@@ -161,6 +161,13 @@ def check_cluster(checks: Checks) -> None:
     checks.report(f"cluster: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 4 and counts[1] == counts[2], log)
 
 
+def check_systems(checks: Checks) -> None:
+    "Commands write the same bytes where fcntl, fork, links, /proc and signals are missing."
+    log = checks.step("systems that lack what Linux has", "python", str(checks.project / "tools" / "other_systems.py"), folder=checks.work)
+    counts = re.search(r"^(\d+) tried, (\d+) held$", log, re.MULTILINE)
+    checks.report(f"systems: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 30 and counts[1] == counts[2], log)
+
+
 def check_gpu(checks: Checks) -> None:
     "What is to be measured on a GPU goes through at toy size on a CPU, stage by stage."
     command = str(checks.project / "benchmarks" / "gpu.py")
@@ -261,7 +268,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_gpu, check_commands, check_main_job, check_wheel):
+                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_systems, check_gpu, check_commands, check_main_job, check_wheel):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

@@ -21,6 +21,7 @@ from typing import ClassVar
 import soundfile
 
 from .audio import InputError
+from .systems import as_listed, with_slashes
 from .files import atomic_file, check_file, shown
 from .far_files import FileWindow, file_version, open_binary, RemoteFile, SoundReader
 from mwmae.remote import (
@@ -389,7 +390,9 @@ def row_sound(
         return RemoteSound(plain_address(path).partition("://")[2], path, alone=True)
     if is_address(table):  # whatever stands in it, it names no file of this machine
         return RemoteSound(path, beside(os.fspath(table), path))
-    return Sound(path, os.path.join(os.path.dirname(table), path))
+    folder = os.path.dirname(table)
+    path = as_listed(folder, path)
+    return Sound(path, os.path.join(folder, path))
 
 # %% ../nbs/14_sources.ipynb #080fe728
 def _manifest_sounds(table):
@@ -459,7 +462,8 @@ def remote_sounds(
     source: str,  # all of it
 ) -> Iterator[Sound]:
     "The sounds behind an address. Raises `RemoteError` if it cannot be read."
-    # a `Path` has one slash where an address has two
+    # a `Path` has one slash where an address has two, and on Windows a backslash
+    rest = with_slashes(rest)
     address = source.partition(":")[0] + "://" + rest.removeprefix("/").removeprefix("/")
     _check_listable(address)
     if not remote_info(address).folder:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .audio import InputError
+from .systems import hard_link
 from .files import atomic_file, delete_folder, when_free
 from .recordings import check_work
 from .parts import part_name, part_numbers, share
@@ -58,9 +59,7 @@ def _prepare_part(folder, sounds, settings, workers):
 def _link(source, target):
     "A second name of a file; a copy where the file system knows no second names."
     target.unlink(missing_ok=True)  # of a process that was killed here
-    try:
-        os.link(source, target)
-    except OSError:
+    if not hard_link(source, target):
         with atomic_file(target) as temporary:
             shutil.copyfile(source, temporary)
 
