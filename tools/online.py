@@ -6,9 +6,10 @@ The site links every page that has code to its form in the branch `online`, whic
 It differs from the notebook in nbs/ in this:
 
 - The first cell of code installs mwmae, with the extras and packages that the page needs, and fetches the files that it
-  reads to where its paths lead. Both are found in its code: a package is needed if a cell imports it, a file if a string
-  names it. Only `USED_BY_COMMANDS` is kept by hand.
-- What the page hides or folds is folded, cells for nbdev are left out, and code that is shown and not run is text.
+  reads to where its paths lead. Both are found in its code: a package is needed if a cell imports it, a file if an
+  expression names it. Only `USED_INSIDE` is kept by hand.
+- A cell that can only be true in a clone, marked `#| clone`, is left out, and so are cells for nbdev.
+- What the page hides or folds is folded, and code that is shown and not run is text.
 - Answers of exercises are folded, and links lead to the site.
 
 REF is what the page is taken from: the tag of a release (by default that of the version in settings.ini), whose package the
@@ -38,8 +39,11 @@ ELSEWHERE = "MWMAE_FILES"  # an environment variable: the address that files are
 SOUNDS = "sounds"  # a word that names a folder of nbs/ where a function is given it
 HERE = "./"
 THERE = "ipython"  # what every notebook has
-USED_BY_COMMANDS = {  # extras that a page needs although no cell imports them, by the name of the page
+USED_INSIDE = {  # extras that the library needs for what a page does, by the name of the page
+    "far_files": ["remote"],
     "howto_embed": ["parquet"],
+    "recordings": ["remote"],
+    "sources": ["remote"],
 }
 
 SET_UP = '''#@title Set up: install mwmae, fetch the files of this page
@@ -69,11 +73,11 @@ fetch("""
 '''
 
 
-def for_nbdev(
+def for_clone(
     cell,  # a cell as NBProcessor reads it
 ) -> bool:
-    "Whether a cell of code serves nbdev alone."
-    return "default_exp" in cell.directives_ or "nbdev_export" + "(" in cell.source or not cell.source.strip()
+    "Whether a cell of code serves nbdev alone, or tests what is only true in a clone."
+    return bool(cell.directives_.keys() & {"default_exp", "clone"}) or "nbdev_export" + "(" in cell.source or not cell.source.strip()
 
 
 def read(
@@ -89,7 +93,7 @@ def pages() -> dict[str, Path]:  # name of the page, without .html -> notebook
     config = get_config()
     found = {}
     for path in sorted(config.nbs_path.glob("*.ipynb")):
-        code = any(cell.cell_type == "code" and not for_nbdev(cell) for cell in read(path).cells)
+        code = any(cell.cell_type == "code" and not for_clone(cell) for cell in read(path).cells)
         if code and path.name != config.readme_nb:
             found[page_name(path.name).removesuffix(".html")] = path
     return found
@@ -170,6 +174,10 @@ class Reads(ast.NodeVisitor):
                 self.generic_visit(node)
                 self.held = held
                 return
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if len(names) == len(values):
+                for name, value in zip(names, values):
+                    self.visit(ast.Assign([name], value))
+                return
             case ast.Call(args=arguments) if any(self.pattern(each) == SOUNDS for each in arguments):
                 self.files |= self.found(f"{SOUNDS}/")
         files = self.found(self.pattern(node))
@@ -216,7 +224,7 @@ def needs(
     packages = {canonicalize_name(modules[each][0]) for each in imported & modules.keys()} - there
     extras = {from_extras[package] for package in packages if package in from_extras}
     others = {pins.get(package, package) for package in packages - set(from_extras)}
-    return sorted(extras | set(USED_BY_COMMANDS.get(name, []))), sorted(others)
+    return sorted(extras | set(USED_INSIDE.get(name, []))), sorted(others)
 
 
 def requirement(
@@ -312,7 +320,7 @@ def online(
 ) -> Page:
     "The form of a page that runs anywhere."
     config, source = get_config(), read(notebook)
-    code = [cell for cell in source.cells if cell.cell_type == "code" and not for_nbdev(cell)]
+    code = [cell for cell in source.cells if cell.cell_type == "code" and not for_clone(cell)]
     run = [cell for cell in code if cell.directives_.get("eval:") != ["false"]]
     modules = [syntax(cell.source) for cell in run]
     extras, others = needs(name, modules)
@@ -361,4 +369,6 @@ def main(
     for name, notebook in pages().items():
         content = online(name, notebook, ref or f"v{config.version}").notebook
         (folder / f"{name}.ipynb").write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    about = f"Made by `tools/online.py` from the notebooks in [`nbs/`]({config.git_url}/tree/{config.branch}/nbs): change those.\n"
+    (folder / "README.md").write_text(about, encoding="utf-8")
     print(f"{len(pages())} pages in {folder}")
