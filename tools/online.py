@@ -152,7 +152,7 @@ class Reads(ast.NodeVisitor):
         pattern: str,  # see above
     ) -> set[Path]:  # empty if it names nothing
         "Files that a path names: itself, all of a folder, all that fit."
-        if not re.fullmatch(r"(\./|\.\./)*\w[\w.-]*/[\w.*/-]*|(\./)+\.\./\w[\w.-]*", pattern):
+        if not re.fullmatch(r"(\./|\.\./)*\w[\w.-]*/[\w.*/-]*|\./(\.\./)?\w[\w.-]*", pattern):
             return set()
         name = re.sub(r"\*+", "*", pattern.rstrip("/"))
         paths = list(self.nbs.glob(name)) if "*" in name else [self.nbs / name]
