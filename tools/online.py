@@ -6,8 +6,7 @@ The site links every page that has code to its form in the branch `online`, whic
 It differs from the notebook in nbs/ in this:
 
 - The first cell of code installs mwmae, with the extras and packages that the page needs, and fetches the files that it
-  reads to where its paths lead. Both are found in its code: a package is needed if a cell imports it, a file if an
-  expression names it. Only `USED_INSIDE` is kept by hand.
+  reads to where its paths lead (page_needs.py finds both in its code).
 - A cell that can only be true in a clone, marked `#| clone`, is left out, and so are cells for nbdev.
 - What the page hides or folds is folded, and code that is shown and not run is text.
 - Answers of exercises are folded, and links lead to the site.
@@ -20,7 +19,6 @@ import json
 import re
 import sys
 from functools import cache
-from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,25 +27,12 @@ from fastcore.script import call_parse
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import NBProcessor
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-from wheel_env import closure, required
+from page_needs import files_read, needs, syntax
 
-ROOT = Path(__file__).resolve().parent.parent
 BRANCH = "online"  # where the site's links look for what is written here
 ELSEWHERE = "MWMAE_FILES"  # an environment variable: the address that files are fetched from in place of GitHub's
-SOUNDS = "sounds"  # a word that names a folder of nbs/ where a function is given it
-HERE = "./"
-THERE = "ipython"  # what every notebook has
-USED_INSIDE = {  # extras that the library needs for what a page does, by the name of the page
-    "far_files": ["remote"],
-    "howto_embed": ["parquet"],
-    "recordings": ["remote"],
-    "sources": ["remote"],
-}
 
-SET_UP = '''#@title Set up: install mwmae, fetch the files of this page
-# Run this cell first. On Kaggle, switch on "Internet" in the settings of the notebook before.
+SET_UP = '''# Run this cell first. On Kaggle, switch on "Internet" in the settings of the notebook before.
 %pip install -q {requirements}
 '''
 FETCH = '''
@@ -78,6 +63,13 @@ def for_clone(
 ) -> bool:
     "Whether a cell of code serves nbdev alone, or tests what is only true in a clone."
     return bool(cell.directives_.keys() & {"default_exp", "clone"}) or "nbdev_export" + "(" in cell.source or not cell.source.strip()
+
+
+def never_run(
+    cell,  # a cell as NBProcessor reads it
+) -> bool:
+    "Whether a cell of code is only shown."
+    return cell.directives_.get("eval:") == ["false"]
 
 
 def read(
@@ -111,122 +103,6 @@ def open_links(
     }
 
 
-def syntax(
-    source: str,  # of a cell
-) -> ast.Module:
-    "Parse a cell, without lines that only IPython understands."
-    return ast.parse(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE))
-
-
-class Reads(ast.NodeVisitor):
-    "Follows paths through the code of a page: strings, f-strings, `Path(...)`, `/`, and variables that hold one of these."
-
-    def __init__(self):
-        self.nbs, self.held, self.files = get_config().nbs_path.resolve(), {}, set()
-
-    def pattern(
-        self,
-        node: ast.AST,  # an expression
-    ) -> str:  # a path seen from nbs/, with * for what is not known; empty if it is none
-        "What an expression says of a path."
-        match node:
-            case ast.Constant(value=str(text)):
-                return "" if "*" in text else text
-            case ast.Name(id=name):
-                return self.held.get(name, "")
-            case ast.Call(func=ast.Name(id="Path"), args=[ast.Constant(value=str(text))]):
-                return f"{text}/"
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="Path"), attr="cwd")):
-                return HERE
-            case ast.Attribute(attr="parent", value=value) if self.pattern(value) == HERE:
-                return f"{HERE}.."
-            case ast.BinOp(op=ast.Div(), left=left, right=right):
-                return f"{start}/{self.pattern(right) or '*'}".replace("//", "/") if (start := self.pattern(left)) else ""
-            case ast.JoinedStr(values=parts):
-                texts = [self.pattern(getattr(part, "value", part) if isinstance(part, ast.FormattedValue) else part) for part in parts]
-                return "".join(text or "*" for text in texts)
-        return ""
-
-    def found(
-        self,
-        pattern: str,  # see above
-    ) -> set[Path]:  # empty if it names nothing
-        "Files that a path names: itself, all of a folder, all that fit."
-        if not re.fullmatch(r"(\./|\.\./)*\w[\w.-]*/[\w.*/-]*|\./(\.\./)?\w[\w.-]*", pattern):
-            return set()
-        name = re.sub(r"\*+", "*", pattern.rstrip("/"))
-        paths = list(self.nbs.glob(name)) if "*" in name else [self.nbs / name]
-        files = {file.resolve() for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
-        return {file for file in files if file.is_relative_to(ROOT) and "__pycache__" not in file.parts}
-
-    def visit(self, node):
-        "Take the largest expressions that name files; a variable counts where it is used."
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                self.held.pop(name, None)
-                if (pattern := self.pattern(value)).startswith(HERE) or self.found(pattern):
-                    self.held[name] = pattern
-                    return
-            case ast.FunctionDef(args=arguments):
-                held = self.held
-                own = {each.arg for each in ast.walk(arguments) if isinstance(each, ast.arg)}
-                self.held = {name: pattern for name, pattern in held.items() if name not in own}
-                self.generic_visit(node)
-                self.held = held
-                return
-            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if len(names) == len(values):
-                for name, value in zip(names, values):
-                    self.visit(ast.Assign([name], value))
-                return
-            case ast.Call(args=arguments) if any(self.pattern(each) == SOUNDS for each in arguments):
-                self.files |= self.found(f"{SOUNDS}/")
-        files = self.found(self.pattern(node))
-        self.files |= files
-        if not files:
-            self.generic_visit(node)
-
-
-def files_read(
-    modules: list[ast.Module],  # the syntax of each cell, in order
-) -> list[str]:  # paths in the project
-    "The files that a page reads, as far as its code says."
-    reads = Reads()
-    for module in modules:
-        reads.visit(module)
-    return sorted(file.relative_to(ROOT).as_posix() for file in reads.files)
-
-
-@cache
-def known() -> tuple[dict, set, dict, dict]:  # module -> packages; packages; package -> extra; package -> its pin
-    "Where modules come from; what comes with mwmae or with a notebook; what its extras bring; what else its tests use."
-    own = distribution(get_config().lib_name)
-    base = {canonicalize_name(one.name) for one in required(own, set())}
-    extras = {}
-    for extra in sorted(set(own.metadata.get_all("Provides-Extra")) - {"dev"}):
-        extras |= {canonicalize_name(one.name): extra for one in required(own, {extra}) if one.name not in base}
-    pins = {canonicalize_name(one.name): f"{one.name}{one.specifier}" for one in required(own, {"dev"})}
-    there = {*closure([*required(own, set()), Requirement(THERE)]), canonicalize_name(own.name)}
-    return packages_distributions(), there, extras, pins
-
-
-def needs(
-    name: str,  # of a page
-    code: list[ast.Module],  # the syntax of each cell
-) -> tuple[list[str], list[str]]:  # extras, and requirements beside mwmae
-    "What has to be installed so that a page runs."
-    imported = set()
-    for node in (node for cell in code for node in ast.walk(cell)):
-        if isinstance(node, ast.Import):
-            imported |= {each.name.partition(".")[0] for each in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            imported.add(node.module.partition(".")[0])
-    modules, there, from_extras, pins = known()
-    packages = {canonicalize_name(modules[each][0]) for each in imported & modules.keys()} - there
-    extras = {from_extras[package] for package in packages if package in from_extras}
-    others = {pins.get(package, package) for package in packages - set(from_extras)}
-    return sorted(extras | set(USED_INSIDE.get(name, []))), sorted(others)
-
-
 def requirement(
     extras: list[str],  # of mwmae
     ref: str,  # tag or commit
@@ -255,12 +131,12 @@ def title(
 
 
 def fold(
-    cell: dict,  # a cell of code; its source and metadata change
+    cell: dict,  # a cell of code
     words: str,  # what stands for it
-) -> None:
+) -> dict:
     "Fold a cell, in the ways of Colab, Kaggle and Jupyter."
-    cell["source"] = f"#@title {words}\n{cell['source']}"
-    cell["metadata"] |= {"cellView": "form", "_kg_hide-input": True, "jupyter": {"source_hidden": True}}
+    folded = {"cellView": "form", "_kg_hide-input": True, "jupyter": {"source_hidden": True}}
+    return cell | {"source": f"#@title {words}\n{cell['source']}", "metadata": cell["metadata"] | folded}
 
 
 def to_site(
@@ -297,11 +173,54 @@ def markdown(
     text: str,  # Markdown as Quarto reads it
 ) -> str:  # as all notebooks read it
     "Put links into text, and callouts into what unfolds; a callout ends with its cell."
-    parts = re.split(r"(```.*?```|\[[^\]]*\]\([^)]*\))", text, flags=re.DOTALL)
+    link = r"\[(?:[^\]`]|`[^`\n]*`)*\]\([^)\s]*\)"
+    parts = re.split(rf"(```.*?```|{link})", text, flags=re.DOTALL)
     parts[::2] = [re.sub(r"`[^`\n]+`", lambda name: names().linkify(name[0]), part) for part in parts[::2]]
-    text = re.sub(r"\]\(([^)\s]+)\)", to_site, "".join(parts))
-    text = re.sub(r"^::: \{[^}]*collapse[^}]*\}\n(.*?)(?:^:::$|\Z)", unfolds, text, flags=re.DOTALL | re.MULTILINE)
+    parts[1::2] = [re.sub(r"\]\(([^)\s]+)\)$", to_site, part) for part in parts[1::2]]
+    text = re.sub(r"^::: \{[^}]*collapse[^}]*\}\n(.*?)(?:^:::$|\Z)", unfolds, "".join(parts), flags=re.DOTALL | re.MULTILINE)
     return re.sub(r"^:::.*\n?", "", text, flags=re.MULTILINE).strip()
+
+
+def in_answers(
+    cells: list,  # of a notebook, as NBProcessor reads them
+) -> list[bool]:  # one for each cell
+    "Whether a cell lies in a callout that an earlier cell begins, as the answer of an exercise does."
+    found, inside = [], False
+    for cell in cells:
+        found.append(inside)
+        if cell.cell_type == "markdown":
+            marks = re.findall(r"^:::.*$", cell.source, flags=re.MULTILINE)
+            inside = marks[-1] != ":::" if marks else inside
+    return found
+
+
+def set_up(
+    installed: list[str],  # requirements
+    files: list[str],  # paths in the project
+    ref: str,  # tag or commit
+) -> dict:  # a cell
+    "The first cell of code."
+    text = SET_UP.format(requirements=" ".join(f'"{one}"' for one in installed))
+    if files:
+        raw = get_config().git_url.replace("github.com", "raw.githubusercontent.com")
+        text += FETCH.format(files="\n".join(files), source=f"{raw}/{ref}", elsewhere=ELSEWHERE)
+    cell = {"cell_type": "code", "id": "set-up", "metadata": {}, "source": text.strip(), "execution_count": None, "outputs": []}
+    return fold(cell, "Set up: install mwmae, fetch the files of this page")
+
+
+def code_cell(
+    cell,  # a cell of code, as NBProcessor reads it
+    answer: bool,  # whether it is part of an answer, and folded with what it printed
+) -> dict:
+    "A cell of code as it stands online; text if it is never run."
+    kept = {"cell_type": "code", "id": cell.id, "metadata": {}, "source": cell.source}
+    if never_run(cell):
+        return kept | {"cell_type": "markdown", "source": f"```python\n{cell.source.strip()}\n```"}
+    if flags := [flag for flag in get_config().tst_flags.split() if flag in cell.directives_]:
+        kept["metadata"] = {"tags": flags}
+    kept |= {"execution_count": None, "outputs": [] if answer else cell.outputs}
+    words = "Answer" if answer else title(cell)
+    return fold(kept, words) if words else kept
 
 
 class Page(NamedTuple):
@@ -320,39 +239,19 @@ def online(
 ) -> Page:
     "The form of a page that runs anywhere."
     config, source = get_config(), read(notebook)
-    code = [cell for cell in source.cells if cell.cell_type == "code" and not for_clone(cell)]
-    run = [cell for cell in code if cell.directives_.get("eval:") != ["false"]]
-    modules = [syntax(cell.source) for cell in run]
-    extras, others = needs(name, modules)
-    installed, files = [requirement(extras, ref), *others], files_read(modules)
-    cells, answer = [], False  # whether what follows is the answer of an exercise
-    for cell in source.cells:
-        kept = {"cell_type": cell.cell_type, "id": cell.id, "metadata": {}, "source": cell.source}
-        if cell.cell_type == "markdown":
-            opened, closed = cell.source.rfind("::: {.callout"), [*re.finditer(r"^:::$", cell.source, re.MULTILINE)]
-            kept["source"] = markdown(cell.source)
-            answer = opened > closed[-1].start() if closed and opened >= 0 else opened >= 0 or answer and not closed
-        elif cell in code and cell not in run:
-            kept |= {"cell_type": "markdown", "source": f"```python\n{cell.source.strip()}\n```"}
-        elif cell in code:
-            kept |= {"execution_count": None, "outputs": [] if answer else cell.outputs}
-            slow = [flag for flag in config.tst_flags.split() if flag in cell.directives_]
-            kept["metadata"] = {"tags": slow} if slow else {}
-            if words := "Answer" if answer else title(cell):
-                fold(kept, words)
-        if kept["source"] and (cell.cell_type == "markdown" or cell in code):
-            cells.append(kept)
-    site = f"{config.doc_host}{config.doc_baseurl}/{name}.html"
-    cells[0]["source"] += f"\n\n[This page on the site]({site})"
-    text = SET_UP.format(requirements=" ".join(f'"{one}"' for one in installed))
-    if files:
-        raw = config.git_url.replace("github.com", "raw.githubusercontent.com")
-        text += FETCH.format(files="\n".join(files), source=f"{raw}/{ref}", elsewhere=ELSEWHERE)
-    first = {"cell_type": "code", "id": "set-up", "metadata": {}, "source": "", "execution_count": None, "outputs": []}
-    fold(first, "")
-    first["source"] = text.strip()
-    cells.insert(1, first)
-    whole = {"cells": cells, "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
+    run = [cell for cell in source.cells if cell.cell_type == "code" and not for_clone(cell) and not never_run(cell)]
+    code = [syntax(cell.source) for cell in run]
+    extras, others = needs(name, code)
+    installed, files, cells = [requirement(extras, ref), *others], files_read(code), []
+    for cell, answer in zip(source.cells, in_answers(source.cells)):
+        if cell.cell_type == "markdown" and (text := markdown(cell.source)):
+            cells.append({"cell_type": "markdown", "id": cell.id, "metadata": {}, "source": text})
+        elif cell.cell_type == "code" and not for_clone(cell):
+            cells.append(code_cell(cell, answer))
+    cells[0]["source"] += f"\n\n[This page on the site]({config.doc_host}{config.doc_baseurl}/{name}.html)"
+    cells.insert(1, set_up(installed, files, ref))
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    whole = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     return Page(whole, extras, others, installed, files)
 
 

@@ -24,7 +24,8 @@ from pathlib import Path
 import wheel_env
 from fastcore.script import call_parse
 from nbdev.config import get_config
-from online import ELSEWHERE, online, pages, ROOT, THERE
+from online import ELSEWHERE, online, pages
+from page_needs import ROOT, THERE
 
 LIMIT = 900  # seconds that one page may take
 PLAIN = (), ()  # what a page needs that has no extras and no other packages
