@@ -213,9 +213,10 @@ def code_cell(
     answer: bool,  # whether it is part of an answer, and folded with what it printed
 ) -> dict:
     "A cell of code as it stands online; text if it is never run."
-    kept = {"cell_type": "code", "id": cell.id, "metadata": {}, "source": cell.source}
+    code = re.sub(r"\A(#\|.*\n)+", "", cell.source).strip()
+    kept = {"cell_type": "code", "id": cell.id, "metadata": {}, "source": code}
     if never_run(cell):
-        return kept | {"cell_type": "markdown", "source": f"```python\n{cell.source.strip()}\n```"}
+        return kept | {"cell_type": "markdown", "source": f"```python\n{code}\n```"}
     if flags := [flag for flag in get_config().tst_flags.split() if flag in cell.directives_]:
         kept["metadata"] = {"tags": flags}
     kept |= {"execution_count": None, "outputs": [] if answer else cell.outputs}
