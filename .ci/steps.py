@@ -201,6 +201,21 @@ def check_wheel(checks: Checks) -> None:
         checks.report(f"without the extra {extra}: it is named", f"mwmae[{extra}]" in log, log)
 
 
+def check_online(checks: Checks) -> None:
+    "Every page runs as 'Open in Colab' would run it: from an empty folder, with the wheel and what its first cell installs."
+    wheels = [str(path) for path in (checks.work / "dist").glob("*.whl")]
+    log = checks.step("pages run elsewhere", "python", "tools/online_test.py", "--wheel", *wheels)
+    counts = re.search(r"^(\d+) pages ran, 0 failed$", log, re.MULTILINE)
+    checks.report(f"pages that run elsewhere: {counts[1] if counts else 'not all'}", bool(counts) and int(counts[1]) >= 95, log)
+
+
+def check_doors(checks: Checks) -> None:
+    "Every door to a model, as its documentation prints it, in an environment of its own."
+    wheels = [str(path) for path in (checks.work / "dist").glob("*.whl")]
+    log = checks.step("doors", "python", "tools/doors.py", *wheels)
+    checks.report("all doors were used", log.rstrip().endswith("\n3 doors used"), log)
+
+
 def console_scripts(checks: Checks) -> list[str]:
     "Names of the console commands."
     settings = configparser.ConfigParser(delimiters=["="])
@@ -268,7 +283,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_systems, check_gpu, check_commands, check_main_job, check_wheel):
+                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_systems, check_gpu, check_commands, check_main_job, check_wheel, check_doors, check_online):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

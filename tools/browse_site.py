@@ -20,6 +20,7 @@ import yaml
 from common import page_name
 from fastcore.script import call_parse
 from nbdev.config import get_config
+from online import open_links, pages
 from playwright.sync_api import sync_playwright
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
@@ -70,6 +71,7 @@ LOOK = r"""async () => {
     players,
     hidden: hidden.map(e => e.textContent.slice(0, 40)),
     images: [...document.querySelectorAll("img")].map(i => ({alt: i.alt.trim(), width: i.naturalWidth, start: i.src.slice(0, 60)})),
+    opens: [...document.querySelectorAll("main .open-elsewhere a")].filter(a => a.getClientRects().length).map(a => [a.innerText, a.href]),
     links: [...document.querySelectorAll("a[href]")].filter(a => a.getAttribute("href")).map(a => a.href),
     ids: [...document.querySelectorAll("[id], a[name]")].flatMap(e => [e.id, e.getAttribute("name")]).filter(Boolean),
     repeated: [...document.querySelectorAll("main [id]")].map(e => e.id).filter((id, i, all) => all.indexOf(id) < i),
@@ -185,6 +187,8 @@ class Browse:
         self.check(not look["long"], f"formulas wider than the page: {look['long'][:3]}")
         self.check(not look["unlinked"], f"links in code, where they are only text: {look['unlinked'][:3]}")
         self.check(not look["hidden"], f"code that nobody can see: {look['hidden'][:3]}")
+        wanted = open_links(stem) if (stem := name.removesuffix(".html")) in pages() else {}
+        self.check(dict(look["opens"]) == wanted, f"opens as a notebook by {look['opens']}, expected {wanted or 'nothing'}")
         self.check(not look["repeated"], f"anchors that stand twice: {look['repeated'][:5]}")
         self.check(self.loaded <= PAGE_LIMIT, f"loads {self.loaded:,} bytes, more than {PAGE_LIMIT:,}")
         for i, sound in enumerate(look["players"]):

@@ -3,8 +3,8 @@
 The published site is rendered from the same _proc and the same _quarto.yml by Quarto (--process stops
 before rendering). Before either renders, a page that shows the source of a function gets no signature above it
 (page_filter.py), signatures are mended where nbdev leaves them unreadable, words in tables go to the left, no
-line breaks between a number and its sign, and the page 'Try it' gets what it runs on (try/build.py). llms_txt.py lists
-all pages for programs that read. smalldocs is
+line breaks between a number and its sign, a page with code gets links that open it as a notebook elsewhere (online.py),
+and the page 'Try it' gets what it runs on (try/build.py). llms_txt.py lists all pages for programs that read. smalldocs is
 brought to do four things as nbdev and Quarto do: name a page as nbdev does (02_masking.ipynb is masking.html),
 link names in backticks to this copy of the site, load KaTeX from the site, and ask no other host for fonts
 (fonts.scss does that for Quarto).
@@ -22,11 +22,13 @@ from importlib import import_module
 from pathlib import Path
 
 import nbdev.serve
+from common import page_name
 from fastcore.script import call_parse
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.quarto import refresh_quarto_yml
 from llms_txt import llms_txt
+from online import open_links, pages
 from page_filter import PageFilter
 from smalldocs import layout
 from smalldocs.config import load
@@ -136,10 +138,19 @@ def mend_table(
     return re.sub(r"<tr.*?</tr>", mend_row, table[0], flags=re.DOTALL)
 
 
+def opens_elsewhere(
+    name: str,  # of a page, without .html
+) -> str:  # HTML
+    "Links that open a page as a notebook that runs."
+    links = [f'<a href="{address}">{words}</a>' for words, address in open_links(name).items()]
+    return f'<p class="open-elsewhere">{" ".join(links)}</p>'
+
+
 def mend(
     proc: Path,  # the folder of processed notebooks
 ):
-    "Mend in processed notebooks the signatures that `show_doc` wrote, tables, and lines that break after a number."
+    """Mend in processed notebooks the signatures that `show_doc` wrote, tables, and lines that break after a number. Put
+    links to what online.py writes below the title."""
     paths = list(proc.rglob("*.ipynb"))
     shown = {name for path in paths for name in re.findall(r'<div id=\\"(_\w+)', path.read_text(encoding="utf-8"))}
     link = lambda found: found[0] if found[2] in shown else found[1]  # a private name whose source is not shown has no anchor
@@ -157,6 +168,10 @@ def mend(
                 if 'class="dataframe"' in (text := "".join(data.get("text/html", ""))):
                     mended = re.sub(r'<table[^>]*class="dataframe".*?</table>', mend_table, text, flags=re.DOTALL)
                     data["text/html"] = keep_together(mended).splitlines(keepends=True)
+        if path.parent == proc and (name := page_name(path.name).removesuffix(".html")) in pages():
+            first = next(i for i, cell in enumerate(notebook["cells"]) if cell["cell_type"] != "raw")
+            links = {"cell_type": "markdown", "id": "open-elsewhere", "metadata": {}, "source": opens_elsewhere(name)}
+            notebook["cells"].insert(first, links)
         path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """Check a built site: links, anchors, pictures, page sizes, and that every page can be reached.
 
-llms.txt has to link to every page. Looks only at files: an address on another host is not asked for.
+llms.txt has to link to every page, and every page with code to what tools/online.py writes of it. Looks only at files: an address on another host is not asked for.
 """
 import json
 import re
@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 from common import page_name
 from fastcore.script import call_parse
 from nbdev.config import get_config
+from online import open_links, pages
 
 PAGE_LIMIT = 2_000_000  # bytes of one page, with its pictures and sounds
 LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "audio": "src", "video": "src", "source": "src"}
@@ -88,6 +89,23 @@ def check_list(
     return len(links), problems
 
 
+def check_open(
+    site: Path,  # the folder of the site
+) -> tuple[int, list[str]]:  # links checked, problems
+    "Check that pages with code, and only they, have links that open them as notebooks, and that these name the notebooks."
+    checked, problems = 0, []
+    for name in sorted({page_name(path.name) for path in get_config().nbs_path.glob("*.ipynb")}):
+        if not (site / name).is_file():
+            continue  # reported by check_list
+        html = BeautifulSoup((site / name).read_bytes(), "html.parser")
+        found = {link.get_text(): link["href"] for link in html.select(".open-elsewhere a")}
+        stem = name.removesuffix(".html")
+        if found != (expected := open_links(stem) if stem in pages() else {}):
+            problems.append(f"{name}: opens elsewhere by {found or 'nothing'}, expected {expected or 'nothing'}")
+        checked += len(found)
+    return checked, problems
+
+
 @call_parse
 def main(
     site: str = "",  # the folder of the site (default: doc_path of settings.ini)
@@ -101,7 +119,8 @@ def main(
     config = get_config()
     names = {page_name(path.name) for path in config.nbs_path.glob("*.ipynb")}
     listed, wrong = check_list(folder, config.doc_host + config.doc_baseurl, names)
-    checked, problems = checked + listed, problems + wrong
+    opening, astray = check_open(folder)
+    checked, problems = checked + listed + opening, problems + wrong + astray
     for line in broken + problems:
         print(line)
     print(f"{checked} links checked, {len(broken)} broken, {len(problems)} other problems")

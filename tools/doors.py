@@ -66,7 +66,7 @@ def doors(folder: Path) -> list[Door]:
     mwmae_export("packaged", str(folder / "foreign"), format="transformers")
     cards = {name: python_of((folder / name / "README.md").read_text(encoding="utf-8")) for name in ("own", "foreign")}
     hub = [line for line in python_of(page_text("60_hub_folder.ipynb", "torch.hub")).splitlines() if "CLONE" in line]
-    hub = ["import torch", *hub, "import mwmae", "sounds = mwmae.read_audio('sound.wav')[None]", "embeddings = model(sounds)"]
+    hub = ["import torch", *hub, "import mwmae", "sounds = mwmae.read_audio('sound.wav')[None]", "embeddings = mwmae.get_scene_embeddings(sounds, model)"]
     clone = f"CLONE = {str(ROOT)!r}\n"
     return [
         Door("a model folder, by its card", True, [], cards["own"]),

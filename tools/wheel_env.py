@@ -1,12 +1,14 @@
 """Make an environment that holds a wheel and what it requires, and nothing else.
 
-    python tools/wheel_env.py FOLDER WHEEL [EXTRA ...]
+    python tools/wheel_env.py FOLDER WHEEL [EXTRA ...] [--beside REQUIREMENT ...] [--over ENVIRONMENT]
 
-FOLDER becomes a virtual environment. What the wheel names as required, and what that requires in turn, is taken from the
-environment that runs this: its files are hard links, so nothing is downloaded and the disk holds no second PyTorch. FOLDER
-must lie on the same disk. Console commands of the requirements are left out, since they would start the other environment.
+FOLDER becomes a virtual environment. What the wheel (with these extras) names as required, what stands after --beside, and
+what these require in turn, is taken from the environment that runs this: its files are hard links, so nothing is downloaded
+and the disk holds no second PyTorch. FOLDER must lie on the same disk. --over names an environment that this made and that holds a part of it already: the rest is put
+over that, which is faster. Console commands of the requirements are left out, since they would start the other environment.
 `pip check` then says whether anything is missing.
 """
+import argparse
 import os
 import subprocess
 import sys
@@ -25,11 +27,10 @@ def required(package: Distribution, extras: set) -> list[Requirement]:
     return [one for one in listed if not one.marker or any(one.marker.evaluate({"extra": extra}) for extra in extras | {""})]
 
 
-def closure(package: Distribution, extras: set) -> dict[str, Distribution]:
-    "All distributions that one needs, of those that are installed, by name."
+def closure(requirements: list[Requirement]) -> dict[str, Distribution]:
+    "All distributions that these need, of those that are installed, by name."
     found: dict[str, Distribution] = {}
-    asked = set()
-    waiting = required(package, extras)
+    asked, waiting = set(), list(requirements)
     while waiting:
         one = waiting.pop()
         key = (canonicalize_name(one.name), frozenset(one.extras))
@@ -52,22 +53,45 @@ def link(package: Distribution, site: Path) -> None:
             os.link(name.locate(), site / name)
 
 
-def main(folder: Path, wheel: Path, *extras: str) -> None:
-    "Make the environment."
-    venv.create(folder, with_pip=True)
-    python = str(folder / "bin" / "python")
+def in_wheel(wheel: Path) -> Distribution:
+    "The distribution in a wheel."
+    opened = zipfile.ZipFile(wheel)
+    info = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
+    return PathDistribution(zipfile.Path(opened, info.removesuffix("METADATA")))
+
+
+def site_of(folder: Path) -> Path:
+    "Where an environment has its packages."
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = Path(subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
-    with zipfile.ZipFile(wheel) as opened:
-        info = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
-        packages = closure(PathDistribution(zipfile.Path(opened, info.removesuffix("METADATA"))), set(extras))
-    there = {canonicalize_name(package.name) for package in distributions(path=[str(site)])}
+    return Path(subprocess.run([str(folder / "bin" / "python"), "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
+
+
+def main(folder: Path, wheel: Path | None, *extras: str, beside: list[str], over: Path | None = None) -> None:
+    "Make the environment, with these extras of the wheel, or without a wheel, and these requirements beside it."
+    venv.create(folder, with_pip=over is None)
+    site = site_of(folder)
+    sites = [site]
+    if over:
+        sites.append(site_of(over))
+        (site / "over.pth").write_text(f"{sites[1]}\n", encoding="utf-8")
+    own = required(in_wheel(wheel), set(extras)) if wheel else []
+    packages = closure([*own, *map(Requirement, beside)])
+    there = {canonicalize_name(package.name) for package in distributions(path=[str(each) for each in sites])}
     for name in packages.keys() - there:
         link(packages[name], site)
-    pip = [python, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "--no-index", "--no-deps", str(wheel)], check=True)
+    # -I: a folder that holds the project, or a PYTHONPATH to it, would pass for an installed wheel.
+    pip = [str(folder / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check"]
+    if wheel:
+        subprocess.run([*pip, "install", "--quiet", "--no-index", "--no-deps", "--ignore-installed", str(wheel)], check=True)
     subprocess.run([*pip, "check"], check=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("extras", nargs="*")
+    parser.add_argument("--beside", nargs="+", default=[])
+    parser.add_argument("--over", type=Path)
+    given = parser.parse_args()
+    main(given.folder, given.wheel, *given.extras, beside=given.beside, over=given.over)

@@ -1,0 +1,144 @@
+"""Run every page of tools/online.py as a reader would in Colab: in an empty folder, with only the wheel and IPython installed.
+
+    python tools/online_test.py [--wheel FILE] [--only masking,howto_embed] [--flags slow]
+
+The environment of a page holds the wheel, what it requires, and what the first cell of the page installs, and nothing else
+(tools/wheel_env.py); pages that need the same share one. The first cell runs as it stands. pip finds all that it asks for,
+or fails, as it may not ask an index; and the files come from a server of this machine, which stands for GitHub. Cells that
+`nbdev_test` leaves out are left out here: --flags names flags of tst_flags in settings.ini whose cells run too.
+
+Prints a line for each page, and as the last one how many ran.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import wheel_env
+from fastcore.script import call_parse
+from nbdev.config import get_config
+from online import ELSEWHERE, online, pages
+from page_needs import ROOT, THERE
+
+LIMIT = 900  # seconds that one page may take
+PLAIN = (), ()  # what a page needs that has no extras and no other packages
+LOG_LINES = 40  # of a page that failed
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    "Serves the files of the project."
+
+    def log_message(self, *args):
+        "Say nothing."
+
+
+def serve() -> ThreadingHTTPServer:  # it runs in a thread until `shutdown`
+    "Serve the project on this machine alone, on any free port."
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(ROOT)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def build_wheel(
+    folder: Path,  # where to
+) -> Path:
+    "Build the wheel of the project."
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True)
+    return next(folder.glob("*.whl"))
+
+
+class Test:
+    "Runs pages, each in an empty folder."
+
+    def __init__(self, work: Path, wheel: Path, address: str, left_out: list[str]):
+        self.work, self.wheel, self.left_out = work, wheel, left_out
+        (work / "home").mkdir()
+        own = {"HOME": str(work / "home"), "IPYTHONDIR": str(work / "home"), ELSEWHERE: address, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_", "VIRTUAL_ENV"))} | own
+        self.environments: dict[tuple, Path] = {}
+
+    def environment(
+        self,
+        needs: tuple,  # extras of the wheel, and other packages
+    ) -> Path:  # its folder
+        "An environment for what pages need, made if there is none."
+        if needs not in self.environments:
+            base = None if needs == PLAIN else self.environment(PLAIN)
+            folder = self.work / f"environment{len(self.environments)}"
+            wheel_env.main(folder, self.wheel, *needs[0], beside=[THERE, *needs[1]], over=base)
+            self.environments[needs] = folder
+        return self.environments[needs]
+
+    def run(
+        self,
+        name: str,  # of the page
+        notebook: dict,  # what tools/online.py writes
+        environment: Path,  # to run it in
+    ) -> tuple[bool, str, float]:  # whether it went through, what it printed, seconds
+        "Run a page."
+        folder, start = self.work / "pages" / name, time.monotonic()
+        folder.mkdir(parents=True)
+        file = self.work / f"{name}.ipynb"
+        file.write_text(json.dumps(notebook), encoding="utf-8")
+        env = self.env | {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+        command = [str(environment / "bin" / "python"), "-P", str(ROOT / "tools" / "play_notebook.py"), str(file), *self.left_out]
+        try:
+            done = subprocess.run(command, cwd=folder, env=env, text=True, errors="replace", stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return False, f"stopped after {LIMIT} seconds", time.monotonic() - start
+        return done.returncode == 0, done.stdout.strip(), time.monotonic() - start
+
+
+def page_line(
+    good: bool,
+    name: str,  # of the page
+    installed: list[str],  # requirements of its first cell
+    files: list[str],  # that it fetches
+    log: str,  # what it printed
+    seconds: float,
+) -> str:
+    "What is said of a page."
+    size = sum((ROOT / file).stat().st_size for file in files) / 1e6
+    fetched = f"{len(files)} files of {size:.2f} MB" if files else "no files"
+    cells = log.rpartition("\n")[2] if good else "see below"
+    line = f"{'passed' if good else 'FAILED'}  {name}: {' '.join(installed)}; {fetched}; {cells} ({seconds:.0f} s)"
+    return line if good else "\n".join([line, *(f"    {each}" for each in log.splitlines()[-LOG_LINES:])])
+
+
+@call_parse
+def main(
+    wheel: str = "",  # the wheel (default: build it)
+    only: str = "",  # names of pages, as masking,howto_embed (default: all)
+    flags: str = "",  # flags of tst_flags in settings.ini whose cells run too, with spaces between
+    workers: int = 2,  # pages at the same time
+):
+    "Run pages from empty folders, print a line for each and a count; exit 1 if one fails."
+    config, start = get_config(), time.monotonic()
+    chosen = {name: pages()[name] for name in (only.split(",") if only else pages())}
+    left_out = [flag for flag in config.tst_flags.split() if flag not in flags.split()]
+    server, failed = serve(), 0
+    with tempfile.TemporaryDirectory(prefix="mwmae-online-") as folder, ThreadPoolExecutor(workers) as pool:
+        work = Path(folder).resolve()
+        test = Test(work, Path(wheel).resolve() if wheel else build_wheel(work), f"http://127.0.0.1:{server.server_port}", left_out)
+        running = {}
+        for name, path in chosen.items():
+            page = online(name, path, f"v{config.version}")
+            environment = test.environment((tuple(page.extras), tuple(page.others)))
+            running[name] = page, pool.submit(test.run, name, page.notebook, environment)
+        for name, (page, run) in running.items():
+            good, log, seconds = run.result()
+            failed += not good
+            print(page_line(good, name, page.installed, page.files, log, seconds), flush=True)
+    server.shutdown()
+    print(f"took {time.monotonic() - start:.0f} s, in {len(test.environments)} environments")
+    print(f"{len(chosen)} pages ran, {failed} failed")
+    sys.exit(bool(failed))
