@@ -158,6 +158,7 @@ class Position:
     "How tokens learn where their patches lie; this one tells them nothing."
     # or a method (x (b, k, h, d), time (b, k), mel (b, k)) -> (b, k, h, d)
     rotate: Callable | None = None
+    trained = False  # whether the table is trained with the weights
 
     def table(
         self,
