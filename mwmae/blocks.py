@@ -7,6 +7,7 @@ __all__ = ['FEED_FORWARD', 'NORMS', 'BLOCKS', 'mlp', 'layer_norm', 'Block', 'Swi
            'DropPath', 'branch_end', 'drop_rates', 'MacaronBlock', 'make_blocks']
 
 # %% ../nbs/04b_blocks.ipynb #e43c7314
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -77,9 +78,16 @@ class SwiGLU(nn.Module):
         width: int,  # channels
     ):
         super().__init__()
-        hidden = 8 * -(-width // 3)  # 8/3 of the width, rounded up to a multiple of 8
+        hidden = self.hidden(width)
         self.widen = xavier_linear(width, 2 * hidden)  # gate and values
         self.narrow = xavier_linear(hidden, width)
+
+    @staticmethod
+    def hidden(
+        width: int,  # channels
+    ) -> int:  # 8/3 of it, rounded up to a multiple of 8
+        "Count the hidden channels."
+        return 8 * math.ceil(width / 3)
 
     def forward(
         self,

@@ -29,6 +29,7 @@ from . import more_masking, more_positions  # noqa: F401 - they add to the dicts
 from .attention import check_windows, lecun_linear, window_sizes, WINDOWS
 from .fast_attention import ATTENTION
 from .blocks import BLOCKS, check_branches, FEED_FORWARD, make_blocks, NORMS
+from .blocks import Block, mlp  # noqa: F401 - earlier versions had them here
 
 # %% ../nbs/05_model.ipynb #9d3a918c
 _LIMITS = {  # largest values of a config
