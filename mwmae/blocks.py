@@ -98,7 +98,7 @@ class SwiGLU(nn.Module):
         return self.narrow(F.silu(gate) * values)
 
 
-FEED_FORWARD = {"mlp": mlp, "swiglu": SwiGLU}  # functions of the width
+FEED_FORWARD: dict[str, Callable] = {"mlp": mlp, "swiglu": SwiGLU}  # functions of the width
 
 # %% ../nbs/04b_blocks.ipynb #ba4a6e94
 def rms_norm(
@@ -108,7 +108,7 @@ def rms_norm(
     return nn.RMSNorm(width, eps=1e-6)
 
 
-NORMS = {"layer": layer_norm, "rms": rms_norm}  # functions of the width
+NORMS: dict[str, Callable] = {"layer": layer_norm, "rms": rms_norm}  # functions of the width
 
 # %% ../nbs/04b_blocks.ipynb #ff7fab88
 class QKNorm(nn.Module):
@@ -217,7 +217,7 @@ class MacaronBlock(Block):
         return tokens + self.end2(0.5 * self.mlp(self.norm2(tokens)))
 
 
-BLOCKS = {"prenorm": Block, "macaron": MacaronBlock}  # of the same arguments
+BLOCKS: dict[str, Callable] = {"prenorm": Block, "macaron": MacaronBlock}  # of the same arguments
 
 # %% ../nbs/04b_blocks.ipynb #0d4cf78a
 def make_blocks(

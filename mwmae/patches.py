@@ -183,7 +183,7 @@ class SinCos(Position):
         return sincos_2d(grid, width) if part == "encoder" else sincos_1d(grid[0] * grid[1], width)
 
 
-POSITIONS = {"sincos": SinCos()}
+POSITIONS: dict[str, Position] = {"sincos": SinCos()}
 
 # %% ../nbs/01_patches.ipynb #805520d6
 def find_part(
