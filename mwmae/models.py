@@ -15,7 +15,8 @@ import torch.nn.functional as F
 
 from .audio import InputError
 from .attention import head_width
-from .model import Encoder, MAEConfig, MaskedAutoencoder
+from .blocks import SwiGLU
+from .model import BLOCK_SETTINGS, Encoder, MAEConfig, MaskedAutoencoder
 from mwmae.files import (
     atomic_folder, load_config, load_tensors, save_config, save_tensors, tensor_shapes,
 )
@@ -98,12 +99,23 @@ def _large_shapes(config, part):
         shapes["decoder.predict.weight"] = (config.patch_values, width)
     for block in range(depth):
         name = f"{part}.blocks.{block}"
-        if config.feed_forward == "mlp":
-            shapes[f"{name}.mlp.0.weight"] = (4 * width, width)
-        else:  # a part of the user's own
-            shapes[f"{name}.norm1.weight"] = (width,)
+        shapes |= _block_shapes(config, part, name)
         shapes |= _attention_shapes(config, part, f"{name}.attention")
     return shapes
+
+
+def _block_shapes(config, part, name):
+    "Shapes by name of the large tensors in the inner networks of a block."
+    width, parts = getattr(config, f"{part}_width"), config.block_settings(part)
+    networks = {"prenorm": ["mlp"], "macaron": ["mlp0", "mlp"]}.get(parts["block"])
+    if networks is None:  # a part of the user's own
+        return {f"{name}.norm1.weight": (width,)}
+    if parts["feed_forward"] == "mlp":
+        return {f"{name}.{network}.0.weight": (4 * width, width) for network in networks}
+    if parts["feed_forward"] == "swiglu":
+        hidden = SwiGLU.hidden(width)
+        return {f"{name}.{network}.narrow.weight": (width, hidden) for network in networks}
+    return {f"{name}.norm1.weight": (width,)}
 
 
 def _attention_shapes(config, part, name):
@@ -237,7 +249,8 @@ def stretch_positions(
 # %% ../nbs/09_models.ipynb #a9c52dc7
 ENCODER_SETTINGS = (
     "mels", "patch_frames", "patch_mels", "encoder_width", "encoder_depth", "encoder_heads",
-    "cls_token", "positions", "encoder_attention", "feed_forward")
+    "cls_token", "positions", "encoder_attention",
+    *(name for name in BLOCK_SETTINGS if name != "drop_path"))
 
 
 def check_encoder(
@@ -269,7 +282,7 @@ def begin_with(
     for name in {"encoder.positions", "decoder.positions"} & tensors.keys():
         if old.frames != model.config.frames:
             stretched = stretch_positions(tensors[name], old, model.config)
-            tensors[name] = stretched if old.learned_positions else own[name]
+            tensors[name] = stretched if old.trains_positions else own[name]
     anew = []
     for name in own:
         fits = name in tensors and tensors[name].shape == own[name].shape
