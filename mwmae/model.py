@@ -28,6 +28,8 @@ from mwmae.masking import (
 )
 from .attention import check_windows, lecun_linear, window_sizes, WINDOWS, xavier_linear
 from .fast_attention import ATTENTION
+from .patterns import PATTERNS
+from .pattern_attention import block_attention, check_pattern
 
 # %% ../nbs/05_model.ipynb #603ab3d8
 def mlp(
@@ -60,9 +62,10 @@ class Block(nn.Module):
         self,
         tokens: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # what a position does to queries and keys
+        *places: Tensor,  # (b, k) numbers of the patches, for attention that asks for them
     ) -> Tensor:  # (b, n, width)
         "Attention between tokens, then the inner network in each."
-        tokens = tokens + self.attention(self.norm1(tokens), rotate)
+        tokens = tokens + self.attention(self.norm1(tokens), rotate, *places)
         return tokens + self.mlp(self.norm2(tokens))
 
 # %% ../nbs/05_model.ipynb #9d3a918c
@@ -82,6 +85,7 @@ def _check_range(name, value, found=""):
 # %% ../nbs/05_model.ipynb #c83c3f57
 CHOICES: dict[str, dict] = {  # the settings that are names, and where their entries are
     "positions": POSITIONS, "encoder_attention": ATTENTION, "decoder_attention": ATTENTION,
+    "pattern": PATTERNS,
     "feed_forward": FEED_FORWARD, "masking": MASKING, "target": TARGETS,
 }
 
@@ -102,18 +106,20 @@ class MAEConfig:
     multi_window: bool = True  # windows in the decoder (MW-MAE), or plain attention (MAE)
     windows: list[int] | str | None = None  # one a head, or a name of `WINDOWS`; None: the paper's
     rel_pos_bias: bool = False  # relative position bias in windows, as in the published weights
-    cls_token: bool = False  # a token beside the patches, in MAE only
+    cls_token: bool = False  # a token beside the patches, as in the paper's MAE
+    registers: int = 0  # further tokens beside the patches
     learned_positions: bool = False  # train the position tables too, as the published system did
     mask_ratio: float = 0.8  # share of the patches that are hidden
     norm_pix_loss: bool = False  # standardise each target patch before comparing
     positions: str = "sincos"  # how tokens learn where their patches lie
     encoder_attention: str = "plain"  # attention of the encoder's blocks
     decoder_attention: str | None = None  # of the decoder's; None: as `multi_window` says
+    pattern: str = "windows"  # which patches a head with a window sees
     feed_forward: str = "mlp"  # inner network of all blocks
     masking: str = "random"  # which patches are hidden
     target: str = "patches"  # what the decoder predicts
 
-    optional = tuple(CHOICES)  # settings that are saved only if they are not the default
+    optional = (*CHOICES, "registers")  # settings that are saved only if they are not the default
 
     def __post_init__(self):
         _check_parts(self)
@@ -121,6 +127,7 @@ class MAEConfig:
             rule = find_part(WINDOWS, self.windows, "windows")
             self.windows = list(rule(self.grid, self.decoder_heads))
         _check_shape(self)
+        check_pattern(self)
 
 # %% ../nbs/05_model.ipynb #2cbeb7ca
 def _check_parts(config):
@@ -149,9 +156,6 @@ def _check_shape(config):
     if config.encoder_width % config.encoder_heads:
         raise InputError(f"encoder_width {config.encoder_width} cannot be split "
                          f"among encoder_heads {config.encoder_heads}")
-    if config.multi_window and config.cls_token:
-        raise InputError("cls_token is set, but windows tile the patches exactly and leave "
-                         "no place for it; expected multi_window=False")
     if config.multi_window:
         check_windows(config.decoder_windows, config.patches, config.decoder_heads)
     visible_count(config.patches, config.mask_ratio)
@@ -173,6 +177,12 @@ def grid(self: MAEConfig) -> tuple[int, int]:
 def patches(self: MAEConfig) -> int:
     "Number of patches, n."
     return self.grid[0] * self.grid[1]
+
+
+@patch(as_prop=True)
+def extra(self: MAEConfig) -> int:
+    "Number of tokens before those of the patches: class token and registers."
+    return int(self.cls_token) + self.registers
 
 
 @patch(as_prop=True)
@@ -208,9 +218,8 @@ def attention_of(
 def _new_blocks(config, part, heads):
     "The blocks of the encoder or the decoder."
     width, blocks = getattr(config, f"{part}_width"), nn.ModuleList()
-    attention = ATTENTION[config.attention_of(part)]
-    for _ in range(getattr(config, f"{part}_depth")):
-        layer = attention(width, heads, config)
+    for number in range(getattr(config, f"{part}_depth")):
+        layer = block_attention(config, part, heads, number)
         blocks.append(Block(width, layer, FEED_FORWARD[config.feed_forward]))
     return blocks
 
@@ -225,43 +234,53 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         width, self.position = config.encoder_width, POSITIONS[config.positions]
-        self.extra = int(config.cls_token)  # tokens before those of the patches
+        self.extra = config.extra  # tokens before those of the patches
         self.patch_embed = PatchEmbed(config.patch_size, width)
-        # (n, width), or (1 + n, width) with a class token
+        # (extra + n, width)
         table = position_table(self.position, config.grid, width, "encoder", self.extra)
         self.positions = nn.Parameter(table, config.learned_positions)
         if config.cls_token:
             self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        if config.registers:
+            self.registers = nn.Parameter(torch.randn(1, config.registers, width) * 0.02)
         self.blocks = _new_blocks(config, "encoder", config.encoder_heads)
         self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def extra_tokens(self) -> Tensor:  # (1, extra, width)
+        "The tokens that belong to no patch: the class token, then the registers."
+        tokens = [self.cls_token] if self.config.cls_token else []
+        tokens += [self.registers] if self.config.registers else []
+        return torch.cat(tokens, dim=1)
 
     def forward(
         self,
         patches: Tensor,  # (b, n, patch values) all patches of the spectrogram
         ids_keep: Tensor | None = None,  # (b, k) the visible ones; None: all
-    ) -> Tensor:  # (b, k, width), after the class token if the model has one
+    ) -> Tensor:  # (b, extra + k, width), after a class token and registers
         "Tokens of the visible patches, in the order of `ids_keep`."
-        positions = self.positions[-self.config.patches :]  # (n, width), without the class token's
+        positions = self.positions[-self.config.patches :]  # (n, width), those of the patches
         positions = positions.expand(patches.shape[0], -1, -1)  # (b, n, width)
         if ids_keep is not None:
             patches = keep_visible(patches, ids_keep)  # (b, k, patch values)
             positions = keep_visible(positions, ids_keep)  # (b, k, width)
         tokens = self.patch_embed(patches) + positions
-        if self.config.cls_token:
-            cls = self.cls_token + self.positions[0]  # (1, 1, width)
-            tokens = torch.cat([cls.expand(len(tokens), -1, -1), tokens], dim=1)
+        if self.extra:
+            extra = self.extra_tokens() + self.positions[: self.extra]  # (1, extra, width)
+            tokens = torch.cat([extra.expand(len(tokens), -1, -1), tokens], dim=1)
         rotate = rotation(self.position, self.config.grid, ids_keep, self.extra)
+        by_place = ids_keep is not None and self.config.attention_of("encoder") == "windows"
+        places = [ids_keep] if by_place else []
         for block in self.blocks:
-            tokens = block(tokens, rotate)
+            tokens = block(tokens, rotate, *places)
         return self.norm(tokens)
 
 # %% ../nbs/05_model.ipynb #ace632cb
 @patch
 def by_step(
     self: Encoder,
-    tokens: Tensor,  # (b, n, width) of all patches, perhaps after a class token
+    tokens: Tensor,  # (b, extra + n, width) of all patches, perhaps after others
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
-    "The tokens of each time step side by side, lowest frequency first, without the class token."
+    "The tokens of each time step side by side, lowest frequency first, without those of no patch."
     steps, rows = self.config.grid
     tokens = tokens[:, -steps * rows :].unflatten(1, (steps, rows))  # (b, steps, rows, width)
     return tokens.flatten(2)  # (b, steps, rows * width)
@@ -286,7 +305,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         width, self.position = config.decoder_width, POSITIONS[config.positions]
-        self.extra = int(config.cls_token)  # tokens before those of the patches
+        self.extra = config.extra  # tokens before those of the patches
         self.embed = lecun_linear(config.encoder_width, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         table = position_table(self.position, config.grid, width, "decoder", self.extra)
@@ -298,14 +317,14 @@ class Decoder(nn.Module):
 
     def forward(
         self,
-        tokens: Tensor,  # (b, k, encoder width), after the class token if the model has one
+        tokens: Tensor,  # (b, extra + k, encoder width), after a class token and registers
         ids_restore: Tensor,  # (b, n) where each patch stands among visible and hidden ones
     ) -> Tensor:  # (b, n, patch values)
         "The predicted values of all patches, in their order on the spectrogram."
         tokens = self.embed(tokens)  # (b, k, width)
-        cls, visible = tokens[:, : self.extra], tokens[:, self.extra :]
+        extra, visible = tokens[:, : self.extra], tokens[:, self.extra :]
         restored = restore_order(visible, self.mask_token, ids_restore)  # (b, n, width)
-        tokens = torch.cat([cls, restored], dim=1) + self.positions
+        tokens = torch.cat([extra, restored], dim=1) + self.positions
         rotate = rotation(self.position, self.config.grid, extra=self.extra)
         for block in self.blocks:
             tokens = block(tokens, rotate)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['shifted_attention', 'ShiftedWindowAttention', 'PatternAttention', 'FastPatternAttention', 'token_attention',
-           'token_group_attention', 'TokenWindowAttention', 'pattern_attention']
+           'token_group_attention', 'TokenWindowAttention', 'block_attention', 'check_pattern']
 
 # %% ../nbs/04b_pattern_attention.ipynb #5ab2d568
 import functools
@@ -22,9 +22,9 @@ from mwmae.attention import (
     MultiWindowAttention, split_heads,
 )
 from mwmae.fast_attention import (
-    _attend, _tile_bias, FastMultiWindowAttention, group_attention,
+    _attend, _tile_bias, ATTENTION, FastMultiWindowAttention, group_attention,
 )
-from .patterns import who_sees_whom
+from .patterns import spread_windows, who_sees_whom
 
 # %% ../nbs/04b_pattern_attention.ipynb #8c4e90a5
 def shifted_attention(
@@ -94,8 +94,8 @@ class PatternAttention(MultiHeadAttention):
         self.sees: Tensor
         self.register_buffer("sees", torch.as_tensor(table), persistent=False)
         self.rel_pos = nn.ParameterList()
-        self.biased = [w != self.n and rel_pos_bias for w in windows]  # has the head a bias?
-        for head in np.flatnonzero(self.biased):
+        self.biased = [head for head, w in enumerate(windows) if rel_pos_bias and w != self.n]
+        for head in self.biased:
             count, place = _places(table[head])
             self.rel_pos.append(_bias_table(count))
             self.register_buffer(f"place_{head}", torch.as_tensor(place), persistent=False)
@@ -114,7 +114,7 @@ class PatternAttention(MultiHeadAttention):
         added = zeros.masked_fill(~self.sees, -torch.inf)  # (h, n, n)
         if self.rel_pos:
             tables, biases = iter(self.rel_pos), list(zeros)
-            for head in np.flatnonzero(self.biased):
+            for head in self.biased:
                 place = getattr(self, f"place_{head}")  # (2n - 1,)
                 biases[head] = _relative_bias(next(tables)[place])  # (n, n)
             added = added + torch.stack(biases)
@@ -251,21 +251,42 @@ class TokenWindowAttention(FastMultiWindowAttention):
             heads.append(token_attention(*head, w, self.extra, bias))
         return torch.stack(heads, dim=1)  # h times (b, extra + n, d) -> (b, h, extra + n, d)
 
-# %% ../nbs/04b_pattern_attention.ipynb #bcb27e0b
-def pattern_attention(
+# %% ../nbs/04b_pattern_attention.ipynb #cffc1585
+def block_attention(
     config,  # a `MAEConfig` of the next chapter
     part: str,  # 'encoder' or 'decoder'
+    heads: int,  # attention heads, if it is no attention with windows
     block: int,  # number of the block, from 0
-) -> MultiHeadAttention:  # called with tokens and `rotate`, in the encoder also with `ids`
-    "Make the attention of a block whose heads have windows, in the pattern of the config."
-    width, windows = getattr(config, f"{part}_width"), config.windows_of(part)
-    pattern, odd, biased = config.pattern, block % 2 == 1, config.rel_pos_bias
+) -> nn.Module:  # called with tokens and `rotate`; windows in the encoder also with `ids`
+    "Make the attention of a block."
+    name, width = config.attention_of(part), getattr(config, f"{part}_width")
+    if name != "windows":
+        return ATTENTION[name](width, heads, config)
+    windows, pattern, odd = config.decoder_windows, config.pattern, block % 2 == 1
+    biased, n, extra = config.rel_pos_bias, config.patches, config.extra
     if pattern == "shifted" and not odd:
         pattern = "windows"
-    if part == "decoder" and pattern == "windows":
-        if config.extra:
-            return TokenWindowAttention(width, windows, biased, config.patches, config.extra)
-        return FastMultiWindowAttention(width, windows, biased, config.patches)
-    if part == "decoder" and pattern == "shifted" and not config.extra:
-        return ShiftedWindowAttention(width, windows, biased, config.patches)
-    return FastPatternAttention(width, windows, config.grid, pattern, odd, biased, config.extra)
+    if part == "encoder":
+        windows = spread_windows(windows, config.encoder_heads)
+    elif pattern == "windows":
+        if extra:
+            return TokenWindowAttention(width, windows, biased, n, extra)
+        return ATTENTION[name](width, heads, config)
+    elif pattern == "shifted" and not extra:
+        return ShiftedWindowAttention(width, windows, biased, n)
+    return FastPatternAttention(width, windows, config.grid, pattern, odd, biased, extra)
+
+# %% ../nbs/04b_pattern_attention.ipynb #dd8fd9db
+def check_pattern(
+    config,  # a `MAEConfig` of the next chapter
+):
+    "Raise `InputError` for a pattern or for registers that do not fit the attention."
+    if not 0 <= config.registers <= 1024:
+        raise InputError(f"registers is {config.registers}, expected 0 to 1024")
+    names = [config.attention_of(part) for part in ("encoder", "decoder")]
+    if config.pattern != "windows" and "windows" not in names:
+        raise InputError(f"pattern is {config.pattern!r}, but no attention has windows; expected "
+                         "an mwmae model, or windows as encoder_attention or decoder_attention")
+    if "windows_triton" in names and config.extra:
+        raise InputError("windows_triton has no place for a class token or registers; "
+                         "expected windows")
