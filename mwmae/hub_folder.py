@@ -237,12 +237,12 @@ def save_for_transformers(
 ):
     """Write a model for `transformers.AutoModel`, whole or not at all.
 
-    Raises `InputError` unless the encoder has sine-cosine positions, plain attention and the usual
-    feed-forward network in each block.
+    Raises `InputError` unless the encoder has sine-cosine positions, no registers, and plain
+    attention and the usual feed-forward network in each block.
     """
     shape, way = model.encoder.config, model.config
     for setting, known in (("positions", "sincos"), ("encoder_attention", "plain"),
-                           ("feed_forward", "mlp")):
+                           ("feed_forward", "mlp"), ("registers", 0)):
         if getattr(shape, setting) != known:
             raise InputError(f"{setting} is {getattr(shape, setting)!r}, expected {known!r}: "
                              "a folder for transformers holds no other code")

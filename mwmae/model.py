@@ -107,10 +107,10 @@ class MAEConfig:
     windows: list[int] | str | None = None  # one a head, or a name of `WINDOWS`; None: the paper's
     rel_pos_bias: bool = False  # relative position bias in windows, as in the published weights
     cls_token: bool = False  # a token beside the patches, as in the paper's MAE
-    registers: int = 0  # further tokens beside the patches
     learned_positions: bool = False  # train the position tables too, as the published system did
     mask_ratio: float = 0.8  # share of the patches that are hidden
     norm_pix_loss: bool = False  # standardise each target patch before comparing
+    registers: int = 0  # further tokens beside the patches
     positions: str = "sincos"  # how tokens learn where their patches lie
     encoder_attention: str = "plain"  # attention of the encoder's blocks
     decoder_attention: str | None = None  # of the decoder's; None: as `multi_window` says
@@ -248,7 +248,7 @@ class Encoder(nn.Module):
 
     def extra_tokens(self) -> Tensor:  # (1, extra, width)
         "The tokens that belong to no patch: the class token, then the registers."
-        tokens = [self.cls_token] if self.config.cls_token else []
+        tokens: list[Tensor] = [self.cls_token] if self.config.cls_token else []
         tokens += [self.registers] if self.config.registers else []
         return torch.cat(tokens, dim=1)
 

@@ -160,9 +160,9 @@ class FastPatternAttention(PatternAttention):
         added = self.added(x.shape[1], ids).to(q.dtype)
         if ids is not None:  # every clip has a mask of its own
             return self.proj(join_heads(F.scaled_dot_product_attention(q, k, v, added)))
-        by_head = [t.transpose(0, 1) for t in (q, k, v)]  # (h, b, extra + n, d) each
+        q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)  # (h, b, extra + n, d)
         windows = self.heads * [x.shape[1]]  # one for each head, of all tokens
-        mixed = group_attention(*by_head, windows, list(added))  # (h, b, extra + n, d)
+        mixed = group_attention(q, k, v, windows, list(added))  # (h, b, extra + n, d)
         return self.proj(join_heads(mixed.transpose(0, 1)))
 
 # %% ../nbs/04b_pattern_attention.ipynb #51bd2fef
@@ -201,17 +201,17 @@ def token_group_attention(
     extra: int,  # tokens before those of the patches
 ) -> Tensor:  # (g, b, extra + n, d)
     "`token_attention` in several heads at once."
-    g, b, _, d = q.shape
-    tile = math.lcm(*windows)
+    b, tile = q.shape[1], math.lcm(*windows)
     cut = lambda x: x[:, :, extra:].unflatten(2, (-1, tile))  # (g, b, n/tile, tile, d)
-    items = [cut(q).flatten(1, 2)]  # (g, b * n/tile, tile, d)
+    seen = []  # keys and values of each tile, (g, b * n/tile, extra + tile, d) each
     for x in (k, v):
         tiles = cut(x)
         tokens = x[:, :, None, :extra].expand(-1, -1, tiles.shape[2], -1, -1)
-        items.append(torch.cat([tokens, tiles], dim=3).flatten(1, 2))
+        seen.append(torch.cat([tokens, tiles], dim=3).flatten(1, 2))
     bias = _tile_bias(windows, biases, mask)  # (g, tile, tile)
     bias = None if bias is None else F.pad(bias, (extra, 0))  # (g, tile, extra + tile)
-    patches = _attend(*items, bias).unflatten(1, (b, -1)).flatten(2, 3)  # (g, b, n, d)
+    patches = _attend(cut(q).flatten(1, 2), seen[0], seen[1], bias)  # (g, b * n/tile, tile, d)
+    patches = patches.unflatten(1, (b, -1)).flatten(2, 3)  # (g, b, n, d)
     tokens = _attend(q[:, :, :extra], k, v)  # (g, b, extra, d)
     return torch.cat([tokens, patches], dim=2)
 
