@@ -156,8 +156,9 @@ def _check_shape(config):
     if config.encoder_width % config.encoder_heads:
         raise InputError(f"encoder_width {config.encoder_width} cannot be split "
                          f"among encoder_heads {config.encoder_heads}")
-    if config.multi_window:
-        check_windows(config.decoder_windows, config.patches, config.decoder_heads)
+    if config.multi_window or config.encoder_attention == "windows":
+        heads = config.decoder_heads if config.multi_window else None
+        check_windows(config.decoder_windows, config.patches, heads)
     visible_count(config.patches, config.mask_ratio)
 
 # %% ../nbs/05_model.ipynb #69dbbabe
@@ -200,7 +201,8 @@ def predicts(self: MAEConfig) -> Target:
 @patch(as_prop=True)
 def decoder_windows(self: MAEConfig) -> list[int]:
     "Window of each decoder head; plain attention has as many heads as the paper's rule gives."
-    if self.multi_window and isinstance(self.windows, list):
+    windowed = self.multi_window or self.encoder_attention == "windows"
+    if windowed and isinstance(self.windows, list):
         return self.windows
     return window_sizes(self.patches)
 
@@ -266,7 +268,7 @@ class Encoder(nn.Module):
         tokens = self.patch_embed(patches) + positions
         if self.extra:
             extra = self.extra_tokens() + self.positions[: self.extra]  # (1, extra, width)
-            tokens = torch.cat([extra.expand(len(tokens), -1, -1), tokens], dim=1)
+            tokens = torch.cat([extra.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         rotate = rotation(self.position, self.config.grid, ids_keep, self.extra)
         by_place = ids_keep is not None and self.config.attention_of("encoder") == "windows"
         places = [ids_keep] if by_place else []

@@ -121,7 +121,7 @@ class PatternAttention(MultiHeadAttention):
         added = F.pad(added, (self.extra, 0, self.extra, 0))
         if ids is None:
             return added
-        before = torch.arange(self.extra, device=ids.device).expand(len(ids), -1)
+        before = torch.arange(self.extra, device=ids.device).expand(ids.shape[0], -1)
         rows = torch.cat([before, self.extra + ids], dim=1)  # (b, extra + k)
         return added[:, rows[:, :, None], rows[:, None, :]].transpose(0, 1)
 
@@ -284,9 +284,9 @@ def check_pattern(
     if not 0 <= config.registers <= 1024:
         raise InputError(f"registers is {config.registers}, expected 0 to 1024")
     names = [config.attention_of(part) for part in ("encoder", "decoder")]
+    if "windows_triton" in names and (config.extra or config.pattern != "windows"):
+        raise InputError("windows_triton has the paper's windows only, and no place for a class "
+                         "token or registers; expected windows")
     if config.pattern != "windows" and "windows" not in names:
         raise InputError(f"pattern is {config.pattern!r}, but no attention has windows; expected "
                          "an mwmae model, or windows as encoder_attention or decoder_attention")
-    if "windows_triton" in names and config.extra:
-        raise InputError("windows_triton has no place for a class token or registers; "
-                         "expected windows")
