@@ -238,11 +238,11 @@ def save_for_transformers(
 ):
     """Write a model for `transformers.AutoModel`, whole or not at all.
 
-    Raises `InputError` unless the encoder has sine-cosine positions, plain attention and the
-    paper's blocks.
+    Raises `InputError` unless the encoder has sine-cosine positions, no registers, plain
+    attention and the paper's blocks.
     """
     shape, way = model.encoder.config, model.config
-    for setting in ("positions", "encoder_attention", *BLOCK_SETTINGS):
+    for setting in ("positions", "encoder_attention", "registers", *BLOCK_SETTINGS):
         known = getattr(MAEConfig, setting)
         if getattr(shape, setting) != known and setting != "drop_path":  # of training alone
             raise InputError(f"{setting} is {getattr(shape, setting)!r}, expected {known!r}: "

@@ -28,8 +28,9 @@ from mwmae.masking import (
 from . import more_masking, more_positions  # noqa: F401 - they add to the dicts above
 from .attention import check_windows, lecun_linear, window_sizes, WINDOWS
 from .fast_attention import ATTENTION
+from .patterns import PATTERNS
+from .pattern_attention import block_attention, check_pattern
 from .blocks import BLOCKS, check_branches, FEED_FORWARD, make_blocks, NORMS
-from .blocks import Block, mlp  # noqa: F401 - earlier versions had them here
 
 # %% ../nbs/05_model.ipynb #9d3a918c
 _LIMITS = {  # largest values of a config
@@ -48,6 +49,7 @@ def _check_range(name, value, found=""):
 # %% ../nbs/05_model.ipynb #c83c3f57
 CHOICES: dict[str, dict] = {  # the settings that are names, and where their entries are
     "positions": POSITIONS, "encoder_attention": ATTENTION, "decoder_attention": ATTENTION,
+    "pattern": PATTERNS,
     "feed_forward": FEED_FORWARD, "masking": MASKING, "target": TARGETS,
     "norm": NORMS, "block": BLOCKS, "decoder_feed_forward": FEED_FORWARD,
     "decoder_norm": NORMS, "decoder_block": BLOCKS,
@@ -72,13 +74,15 @@ class MAEConfig:
     multi_window: bool = True  # windows in the decoder (MW-MAE), or plain attention (MAE)
     windows: list[int] | str | None = None  # one a head, or a name of `WINDOWS`; None: the paper's
     rel_pos_bias: bool = False  # relative position bias in windows, as in the published weights
-    cls_token: bool = False  # a token beside the patches, in MAE only
+    cls_token: bool = False  # a token beside the patches, as in the paper's MAE
     learned_positions: bool = False  # train the position tables too, as the published system did
     mask_ratio: float = 0.8  # share of the patches that are hidden
     norm_pix_loss: bool = False  # standardise each target patch before comparing
+    registers: int = 0  # further tokens beside the patches
     positions: str = "sincos"  # how tokens learn where their patches lie
     encoder_attention: str = "plain"  # attention of the encoder's blocks
     decoder_attention: str | None = None  # of the decoder's; None: as `multi_window` says
+    pattern: str = "windows"  # which patches a head with a window sees
     feed_forward: str = "mlp"  # inner network of all blocks
     masking: str = "random"  # which patches are hidden
     target: str = "patches"  # what the decoder predicts
@@ -96,7 +100,7 @@ class MAEConfig:
 
     # settings that are saved only if they are not the default
     optional = (*CHOICES, "qk_norm", "layer_scale", "drop_path", "decoder_qk_norm",
-                "decoder_layer_scale", "decoder_drop_path")
+                "decoder_layer_scale", "decoder_drop_path", "registers")
 
     def __post_init__(self):
         _check_parts(self)
@@ -104,6 +108,7 @@ class MAEConfig:
             rule = find_part(WINDOWS, self.windows, "windows")
             self.windows = list(rule(self.grid, self.decoder_heads))
         _check_shape(self)
+        check_pattern(self)
 
 # %% ../nbs/05_model.ipynb #2cbeb7ca
 def _check_parts(config):
@@ -132,11 +137,9 @@ def _check_shape(config):
     if config.encoder_width % config.encoder_heads:
         raise InputError(f"encoder_width {config.encoder_width} cannot be split "
                          f"among encoder_heads {config.encoder_heads}")
-    if config.multi_window and config.cls_token:
-        raise InputError("cls_token is set, but windows tile the patches exactly and leave "
-                         "no place for it; expected multi_window=False")
-    if config.multi_window:
-        check_windows(config.decoder_windows, config.patches, config.decoder_heads)
+    if config.multi_window or config.encoder_attention == "windows":
+        heads = config.decoder_heads if config.multi_window else None
+        check_windows(config.decoder_windows, config.patches, heads)
     visible_count(config.patches, config.mask_ratio)
     check_branches(config)
 
@@ -160,6 +163,12 @@ def patches(self: MAEConfig) -> int:
 
 
 @patch(as_prop=True)
+def extra(self: MAEConfig) -> int:
+    "Number of tokens before those of the patches: class token and registers."
+    return int(self.cls_token) + self.registers
+
+
+@patch(as_prop=True)
 def patch_values(self: MAEConfig) -> int:
     "Number of values in a patch."
     return self.patch_frames * self.patch_mels
@@ -180,7 +189,8 @@ def predicts(self: MAEConfig) -> Target:
 @patch(as_prop=True)
 def decoder_windows(self: MAEConfig) -> list[int]:
     "Window of each decoder head; plain attention has as many heads as the paper's rule gives."
-    if self.multi_window and isinstance(self.windows, list):
+    windowed = self.multi_window or self.encoder_attention == "windows"
+    if windowed and isinstance(self.windows, list):
         return self.windows
     return window_sizes(self.patches)
 
@@ -211,7 +221,7 @@ def block_settings(
 def _new_blocks(config, part, heads):
     "The blocks of the encoder or the decoder, and the norm behind them."
     width, parts = getattr(config, f"{part}_width"), config.block_settings(part)
-    attention = partial(ATTENTION[config.attention_of(part)], width, heads, config)
+    attention = partial(block_attention, config, part, heads)  # of the number of a block
     depth = getattr(config, f"{part}_depth")
     return make_blocks(depth, width, heads, attention, **parts), NORMS[parts["norm"]](width)
 
@@ -226,42 +236,52 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         width, self.position = config.encoder_width, POSITIONS[config.positions]
-        self.extra = int(config.cls_token)  # tokens before those of the patches
+        self.extra = config.extra  # tokens before those of the patches
         self.patch_embed = PatchEmbed(config.patch_size, width)
-        # (n, width), or (1 + n, width) with a class token
+        # (extra + n, width)
         table = position_table(self.position, config.grid, width, "encoder", self.extra)
         self.positions = nn.Parameter(table, config.trains_positions)
         if config.cls_token:
             self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        if config.registers:
+            self.registers = nn.Parameter(torch.randn(1, config.registers, width) * 0.02)
         self.blocks, self.norm = _new_blocks(config, "encoder", config.encoder_heads)
+
+    def extra_tokens(self) -> Tensor:  # (1, extra, width)
+        "The tokens that belong to no patch: the class token, then the registers."
+        tokens: list[Tensor] = [self.cls_token] if self.config.cls_token else []
+        tokens += [self.registers] if self.config.registers else []
+        return torch.cat(tokens, dim=1)
 
     def forward(
         self,
         patches: Tensor,  # (b, n, patch values) all patches of the spectrogram
         ids_keep: Tensor | None = None,  # (b, k) the visible ones; None: all
-    ) -> Tensor:  # (b, k, width), after the class token if the model has one
+    ) -> Tensor:  # (b, extra + k, width), after a class token and registers
         "Tokens of the visible patches, in the order of `ids_keep`."
-        positions = self.positions[-self.config.patches :]  # (n, width), without the class token's
+        positions = self.positions[-self.config.patches :]  # (n, width), those of the patches
         positions = positions.expand(patches.shape[0], -1, -1)  # (b, n, width)
         if ids_keep is not None:
             patches = keep_visible(patches, ids_keep)  # (b, k, patch values)
             positions = keep_visible(positions, ids_keep)  # (b, k, width)
         tokens = self.patch_embed(patches) + positions
-        if self.config.cls_token:
-            cls = self.cls_token + self.positions[0]  # (1, 1, width)
-            tokens = torch.cat([cls.expand(len(tokens), -1, -1), tokens], dim=1)
+        if self.extra:
+            extra = self.extra_tokens() + self.positions[: self.extra]  # (1, extra, width)
+            tokens = torch.cat([extra.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         rotate = rotation(self.position, self.config.grid, ids_keep, self.extra)
+        by_place = ids_keep is not None and self.config.attention_of("encoder") == "windows"
+        places = [ids_keep] if by_place else []
         for block in self.blocks:
-            tokens = block(tokens, rotate)
+            tokens = block(tokens, rotate, *places)
         return self.norm(tokens)
 
 # %% ../nbs/05_model.ipynb #ace632cb
 @patch
 def by_step(
     self: Encoder,
-    tokens: Tensor,  # (b, n, width) of all patches, perhaps after a class token
+    tokens: Tensor,  # (b, extra + n, width) of all patches, perhaps after others
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
-    "The tokens of each time step side by side, lowest frequency first, without the class token."
+    "The tokens of each time step side by side, lowest frequency first, without those of no patch."
     steps, rows = self.config.grid
     tokens = tokens[:, -steps * rows :].unflatten(1, (steps, rows))  # (b, steps, rows, width)
     return tokens.flatten(2)  # (b, steps, rows * width)
@@ -286,7 +306,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         width, self.position = config.decoder_width, POSITIONS[config.positions]
-        self.extra = int(config.cls_token)  # tokens before those of the patches
+        self.extra = config.extra  # tokens before those of the patches
         self.embed = lecun_linear(config.encoder_width, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         table = position_table(self.position, config.grid, width, "decoder", self.extra)
@@ -297,14 +317,14 @@ class Decoder(nn.Module):
 
     def forward(
         self,
-        tokens: Tensor,  # (b, k, encoder width), after the class token if the model has one
+        tokens: Tensor,  # (b, extra + k, encoder width), after a class token and registers
         ids_restore: Tensor,  # (b, n) where each patch stands among visible and hidden ones
     ) -> Tensor:  # (b, n, patch values)
         "The predicted values of all patches, in their order on the spectrogram."
         tokens = self.embed(tokens)  # (b, k, width)
-        cls, visible = tokens[:, : self.extra], tokens[:, self.extra :]
+        extra, visible = tokens[:, : self.extra], tokens[:, self.extra :]
         restored = restore_order(visible, self.mask_token, ids_restore)  # (b, n, width)
-        tokens = torch.cat([cls, restored], dim=1) + self.positions
+        tokens = torch.cat([extra, restored], dim=1) + self.positions
         rotate = rotation(self.position, self.config.grid, extra=self.extra)
         for block in self.blocks:
             tokens = block(tokens, rotate)

@@ -69,10 +69,15 @@ class PretrainConfig:
     learned_positions: bool = False  # train the position tables too
     # how tokens learn their places: sincos, rotary, learned, none, or a name that --code adds
     positions: str = "sincos"
-    encoder_attention: str = "plain"  # of the encoder's blocks: plain, or a name that --code adds
+    # of the encoder's blocks: plain, windows, or a name that --code adds
+    encoder_attention: str = "plain"
     # of the decoder's blocks: plain, windows, windows_triton (a kernel for NVIDIA GPUs), or a name
     # that --code adds; None: what the model's name says
     decoder_attention: str | None = None
+    # which patches a head with a window sees: windows, shifted (by half a window in odd blocks),
+    # sliding, tiles (of time and frequency), dilated, or a name that --code adds
+    pattern: str = "windows"
+    registers: int = 0  # tokens beside the patches, which see and are seen by all
     # what is hidden: random (patches), blocks (all but blocks), time_stripes, frequency_stripes,
     # mixed (patches, more or less in each step), or a name that --code adds
     masking: str = "random"
@@ -158,10 +163,10 @@ class PretrainConfig:
 # %% ../nbs/29_settings.ipynb #1f0d477c
 _RANGES = {  # smallest and largest value of each setting that is a number; None passes
     "epochs": (1, 10**6), "batch": (1, 10**7), "micro_batch": (1, 10**7), "frames": (1, 10**5),
-    "decoder_depth": (1, 1000), "evaluate_every": (1, 10**12), "save_every": (1, 10**12),
-    "keep": (1, 10**12), "base_lr": (0, 1000), "warmup": (0, 10**6), "weight_decay": (0, 1000),
-    "workers": (0, 1024), "seed": (0, 2**64 - 1), "bad_steps": (0, 10**12),
-    "save_minutes": (0, 10**6),
+    "decoder_depth": (1, 1000), "registers": (0, 1024), "evaluate_every": (1, 10**12),
+    "save_every": (1, 10**12), "keep": (1, 10**12), "base_lr": (0, 1000), "warmup": (0, 10**6),
+    "weight_decay": (0, 1000), "workers": (0, 1024), "seed": (0, 2**64 - 1),
+    "bad_steps": (0, 10**12), "save_minutes": (0, 10**6),
 }
 
 
