@@ -161,6 +161,13 @@ def check_cluster(checks: Checks) -> None:
     checks.report(f"cluster: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 4 and counts[1] == counts[2], log)
 
 
+def check_systems(checks: Checks) -> None:
+    "Commands write the same bytes where fcntl, fork, links, /proc and signals are missing."
+    log = checks.step("systems that lack what Linux has", "python", str(checks.project / "tools" / "other_systems.py"), folder=checks.work)
+    counts = re.search(r"^(\d+) tried, (\d+) held$", log, re.MULTILINE)
+    checks.report(f"systems: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 30 and counts[1] == counts[2], log)
+
+
 def check_gpu(checks: Checks) -> None:
     "What is to be measured on a GPU goes through at toy size on a CPU, stage by stage."
     command = str(checks.project / "benchmarks" / "gpu.py")
@@ -172,9 +179,11 @@ def check_gpu(checks: Checks) -> None:
 
 def check_wheel(checks: Checks) -> None:
     "The wheel alone, in an environment of its own, does outside a clone what the README says."
-    checks.step("the wheel is built", "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(checks.work / "dist"), ".")
+    dist = checks.work / "dist"
+    checks.step("source archive and wheel are built", "python", "-m", "build", "--no-isolation", "--outdir", str(dist))
+    checks.step("they can be published", "twine", "check", "--strict", *map(str, dist.iterdir()))
     own, outside = checks.work / "alone" / "bin", checks.work / "outside"
-    wheels = [str(path) for path in (checks.work / "dist").glob("*.whl")]
+    wheels = [str(path) for path in dist.glob("*.whl")]
     checks.step("it is installed with what it requires alone", "python", "tools/wheel_env.py", str(checks.work / "alone"), *wheels)
     shutil.copytree(checks.project / "nbs" / "sounds", outside / "nbs" / "sounds")
     snippet = re.search(r"```python\n(.*?)```", (checks.project / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -198,6 +207,13 @@ def check_online(checks: Checks) -> None:
     log = checks.step("pages run elsewhere", "python", "tools/online_test.py", "--wheel", *wheels)
     counts = re.search(r"^(\d+) pages ran, 0 failed$", log, re.MULTILINE)
     checks.report(f"pages that run elsewhere: {counts[1] if counts else 'not all'}", bool(counts) and int(counts[1]) >= 95, log)
+
+
+def check_doors(checks: Checks) -> None:
+    "Every door to a model, as its documentation prints it, in an environment of its own."
+    wheels = [str(path) for path in (checks.work / "dist").glob("*.whl")]
+    log = checks.step("doors", "python", "tools/doors.py", *wheels)
+    checks.report("all doors were used", log.rstrip().endswith("\n3 doors used"), log)
 
 
 def console_scripts(checks: Checks) -> list[str]:
@@ -267,7 +283,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_gpu, check_commands, check_main_job, check_wheel, check_online):
+                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_systems, check_gpu, check_commands, check_main_job, check_wheel, check_doors, check_online):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
+from mwmae.systems import processor_name
+
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def cpu_model() -> str:
     "The processor's name."
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    return processor_name()
 
 
 def facts(clock: str, threads: int) -> dict:

@@ -7,8 +7,6 @@ __all__ = []
 
 # %% ../nbs/17_arrays.ipynb #9884c3f9
 import io
-import os
-import threading
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .audio import InputError
+from .systems import flush_file, read_at
 from .files import check_file, errors_named, shown
 
 # %% ../nbs/17_arrays.ipynb #5d0e7a41
@@ -31,8 +30,7 @@ def _write_header(file, header):
     "Put a header in front, and wait until it is there."
     file.seek(0)
     file.write(header)
-    file.flush()
-    os.fsync(file.fileno())
+    flush_file(file)
 
 # %% ../nbs/17_arrays.ipynb #270ef5ef
 def write_rows(
@@ -52,7 +50,7 @@ def write_rows(
         for array in rows:
             file.write(np.ascontiguousarray(array, dtype).data)
         file.truncate()
-        os.fsync(file.fileno())
+        flush_file(file)
         _write_header(file, _header(dtype, (count + sum(map(len, rows)), *width)))
 
 # %% ../nbs/17_arrays.ipynb #fe4c10f0
@@ -100,22 +98,6 @@ def read_rows(
         file.readinto(array)
     return array
 
-# %% ../nbs/17_arrays.ipynb #695f5ba7
-_SEEKING = threading.Lock()
-
-
-def _read_some(file, content, place):
-    "Read into `content` from a place of a file; how many bytes there were, 0 at the end."
-    if hasattr(os, "preadv"):
-        return os.preadv(file.fileno(), [content], place)
-    if hasattr(os, "pread"):
-        found = os.pread(file.fileno(), len(content), place)
-        content[: len(found)] = found
-        return len(found)
-    with _SEEKING:
-        file.seek(place)
-        return file.readinto(content)
-
 # %% ../nbs/17_arrays.ipynb #6f2bd358
 class RowFile:
     "An array on disk whose rows are read when they are asked for."
@@ -144,7 +126,7 @@ class RowFile:
         left, place = memoryview(array).cast("B"), self.begin + first * self.row
         while left:
             try:
-                count = _read_some(self.file, left, place)
+                count = read_at(self.file, left, place)
             except OSError as error:  # as `errors_named`, which takes a third of the time
                 error.filename = str(self.path)
                 raise

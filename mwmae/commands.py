@@ -26,7 +26,7 @@ def mwmae_prepare(
     store: str,  # folder of the store to make or to bring up to date
     clip_seconds: float = 10.0,  # long recordings are cut into clips of about this many seconds
     workers: int = 0,  # number of processes; 0 takes all cores
-    # the share of a job array, such as 3/16: the third of sixteen blocks of the sounds; whoever
+    # the share of a job array, such as 3/16: every sixteenth sound, from the third on; whoever
     # finishes last puts all parts together; default: all sounds
     part: str | None = None,
 ):

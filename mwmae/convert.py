@@ -219,10 +219,8 @@ def flax_config(
     if heads < 1:
         raise InputError(f"encoder_heads is {heads}, expected at least 1")
     shifted = any(value for name, value in arguments.items() if "shift" in name)
-    if arguments.get("window_sizes") or shifted:
-        raise InputError(
-            f"{source}: the model has windows in its encoder, or shifted windows; "
-            "expected neither")
+    if arguments.get("window_sizes"):
+        raise InputError(f"{source}: the model has windows in its encoder, expected none")
     frames, mels = _whole_numbers(arguments, "img_size", source, 2)
     patch_frames, patch_mels = _whole_numbers(arguments, "patch_size", source, 2)
     n, windows = (frames // patch_frames) * (mels // patch_mels), None
@@ -236,6 +234,7 @@ def flax_config(
         decoder_depth=_depth(tensors, "decoder"),
         decoder_heads=arguments.get("decoder_num_heads"), multi_window=bool(windows),
         windows=windows, rel_pos_bias=any("rel_pos" in name for name in tensors),
+        pattern="shifted" if windows and shifted else "windows",
         cls_token="encoder.cls_token" in tensors,
         learned_positions=True, mask_ratio=arguments.get("mask_ratio", 0.8)), source)
 

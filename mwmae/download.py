@@ -12,7 +12,6 @@ import errno
 import hashlib
 import http.client
 import json
-import os
 import re
 import shutil
 import socket
@@ -28,6 +27,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .audio import InputError
+from .systems import flush_file, rename
 from .files import atomic_file, errors_named, shown
 from .workers import one_line
 
@@ -312,7 +312,7 @@ def _receive(part, begin, answer, most, total, bar):
                 bar.update(len(piece))
         finally:
             file.flush()
-        os.fsync(file.fileno())
+        flush_file(file)
     return size
 
 
@@ -503,5 +503,5 @@ def fetch_file(
             _forget(path)
             if last:
                 raise
-    os.replace(part, path)
+    rename(part, path)
     return said

@@ -23,10 +23,12 @@ import torch
 from tqdm import tqdm
 
 from .audio import InputError
+from .systems import file_key, path_below
 from .files import (atomic_file, check_file, differing_settings, FolderClaim, load_config,
                          remove_leftovers, save_config, shown)
 from .remote import is_address, plain_address
-from .sources import list_sounds, need_pyarrow, part_name, part_numbers, Sound
+from .sources import list_sounds, need_pyarrow, Sound
+from .parts import part_name, part_numbers, share
 from .store import write_skipped
 from .embed import EmbeddingModel, pool_steps, step_count, step_times
 from .batches import encode_beside, encoder_streams, run_ahead, torch_threads
@@ -386,11 +388,6 @@ def listed_name(
     return _CONTROL.sub(lambda sign: f"\\x{ord(sign[0]):02x}", text)
 
 # %% ../nbs/25_embed_files.ipynb #a44d42c4
-def _path_below(name):
-    "A name as a path below a folder: without what would lead out of it."
-    return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
-
-
 def _listed(source):
     "The sounds of a source; a source that is not there is a sound that cannot be read."
     try:
@@ -406,7 +403,7 @@ def _name_problem(name, taken):
         return "its name leads to no file"
     listed = listed_name(name)
     # `.times.npy` holds the times of steps
-    for other in (listed, f"{listed}.times", listed.removesuffix(".times")):
+    for other in map(file_key, (listed, f"{listed}.times", listed.removesuffix(".times"))):
         if other in taken:
             return f"would be written where {taken[other]} is; embed them into different folders"
     return ""
@@ -421,12 +418,12 @@ def named_sounds(
         several = len(sources) > 1 and Path(source).is_dir()
         inside = Path(source).resolve().name + "/" if several else ""
         for sound in _listed(source):
-            name = _path_below(inside + sound.name)
+            name = path_below(inside + sound.name)
             problem = sound.problem or _name_problem(name, taken)
             if problem:
                 name = name or sound.name
             else:
-                taken[listed_name(name)] = sound.path
+                taken[file_key(listed_name(name))] = sound.path
             sounds.append(sound.changed(name=name, problem=problem))
     return sounds
 
@@ -438,7 +435,4 @@ def take_part(
 ) -> tuple[list[Sound], Path]:  # the sounds of this part, and its folder
     "The share of a job array. Raises `InputError` if there is no such part."
     number, parts = part_numbers(part)
-    rows = [sound for sound in sounds if sound.together() is not None]  # of tables
-    others = [sound for sound in sounds if sound.together() is None]
-    first, last = (len(rows) * each // parts for each in (number - 1, number))
-    return others[number - 1 :: parts] + rows[first:last], out / part_name(number, parts)
+    return share(sounds, number, parts), out / part_name(number, parts)

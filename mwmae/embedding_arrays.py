@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from .audio import InputError
-from .files import errors_named, flush_all, temporary_path
+from .systems import flush_paths, rename
+from .files import errors_named, temporary_path
 
 # %% ../nbs/24_embedding_arrays.ipynb #dad5fc1e
 NOT_FINITE = ("its embedding holds NaN or infinity; "
@@ -148,13 +149,13 @@ class ArrayWriter:
     def commit(self):
         "Give all files that wait their names."
         if self.waiting and not self.checked:
-            flush_all(list(self.waiting))
+            flush_paths(list(self.waiting))
         lost, folders = {}, set()
         for temporary, (path, owner) in list(self.waiting.items()):
             try:
                 if owner not in lost:
                     with errors_named(path):
-                        os.replace(temporary, path)
+                        rename(temporary, path)
                     folders.add(path.parent)
             except OSError as error:
                 lost[owner] = error
@@ -162,7 +163,7 @@ class ArrayWriter:
                 temporary.unlink(missing_ok=True)
                 del self.waiting[temporary]
         if not self.checked:
-            flush_all(list(folders))
+            flush_paths(list(folders))
         self._begin()
         for owner, failure in lost.items():
             self.refused(owner, failure)

@@ -306,7 +306,7 @@ def _settings_text(config):
 def _parts_text(config):
     "The parts of an encoder that are not the default, as a line of text; empty if all are."
     settings = saved_settings(config)
-    names = ("positions", "encoder_attention", "feed_forward")
+    names = ("positions", "encoder_attention", "feed_forward", "block", "norm", "qk_norm")
     return " ".join(f"{name}={settings[name]}" for name in names if name in settings)
 
 # %% ../nbs/36_encoders.ipynb #88697145

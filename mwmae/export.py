@@ -26,6 +26,7 @@ from torch.fx.experimental import _config as tracing
 from .audio import HOP, InputError, LogMelSpectrogram, SAMPLE_RATE
 from .patches import patchify
 from .attention import attention_probabilities, MultiHeadAttention
+from .pattern_attention import PatternAttention
 from .model import MaskedAutoencoder
 from .files import atomic_file, check_file, remove_leftovers_of, saved_settings
 from .models import load_mae
@@ -292,7 +293,9 @@ class _ExportableAutoencoder(nn.Module):
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         for part in PARTS:
             for layer in attentions(self.model, part):
-                layer.forward = MultiHeadAttention.forward.__get__(layer)  # the readable one
+                by_pattern = isinstance(layer, PatternAttention)
+                kind = PatternAttention if by_pattern else MultiHeadAttention
+                layer.forward = kind.forward.__get__(layer)  # the readable one
 
     def forward(
         self,
@@ -302,7 +305,7 @@ class _ExportableAutoencoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:  # prediction, features and attention
         "Rebuild a spectrogram from some of its patches."
         model, n, weights = self.model, self.model.config.patches, []
-        look = lambda _, layer, x, rotate: weights.append(  # without a class token
+        look = lambda _, layer, x, rotate: weights.append(  # without tokens of no patch
             attention_probabilities(layer, x, rotate)[0, :, -n:, -n:])  # (h, n, n)
         patches = patchify(spectrogram[None], model.config.patch_size)  # (1, n, patch values)
         tokens = model.encoder(patches, visible[None])  # (1, k, encoder width)

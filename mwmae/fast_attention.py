@@ -247,6 +247,8 @@ class FastMultiWindowAttention(MultiWindowAttention):
         for i, windows in enumerate(self.groups):
             self.register_buffer(f"mask_{i}", _tile_mask(windows), persistent=False)
 
+    mix_group = staticmethod(group_attention)  # of q, k, v, windows, biases, mask
+
     def forward(
         self,
         x: Tensor,  # (b, n, width)
@@ -260,7 +262,7 @@ class FastMultiWindowAttention(MultiWindowAttention):
         mixed = []
         for i, (q, k, v, windows) in enumerate(zip(queries, keys, values, self.groups)):
             mask, own = getattr(self, f"mask_{i}"), biases[: len(windows)]
-            mixed.append(group_attention(q, k, v, windows, own, mask))
+            mixed.append(self.mix_group(q, k, v, windows, own, mask))
             biases = biases[len(windows) :]
         return self.proj(_join_groups(mixed))  # (g, b, n, d) each -> (b, n, width)
 

@@ -31,36 +31,12 @@ from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 
 from .audio import InputError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-# %% ../nbs/08_files.ipynb #735153a3
-def _flush(path):
-    "Wait until the file or folder `path` is on the disk."
-    if sys.platform == "win32":
-        return  # Windows does this only for files that are open for writing
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from mwmae.systems import (
+    flush_path, flush_paths, is_running, lock_file, release_marker, rename,
+)
 
 # %% ../nbs/08_files.ipynb #0607bfb1
-def flush_all(
-    paths: list,  # files and folders
-):
-    "Wait until all of `paths` are on the disk."
-    if len(paths) > 500 and sys.platform != "win32":  # one call for the whole disk is then faster
-        os.sync()
-    else:
-        for path in paths:
-            _flush(path)
-
-
-_LEFTOVER = re.compile(r"(^|/)\..+\.\d+\.(tmp|old)(/|$)")  # a path with a temporary name in it
+_LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|old)")
 
 
 def temporary_path(
@@ -78,7 +54,8 @@ def errors_named(
     try:
         yield
     except OSError as error:
-        if error.filename is None or _LEFTOVER.search(os.fsdecode(error.filename)):
+        name = error.filename
+        if name is None or any(map(_LEFTOVER.fullmatch, Path(os.fsdecode(name)).parts)):
             error.filename, error.filename2 = str(path), None
         raise
 
@@ -96,10 +73,10 @@ def atomic_file(
         try:
             yield temporary
             if flush:
-                _flush(temporary)
-            os.replace(temporary, path)
+                flush_path(temporary)
+            rename(temporary, path)
             if flush:
-                _flush(path.parent)
+                flush_path(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -115,17 +92,6 @@ def check_replaceable(
     for entry in sorted(folder.iterdir()) if folder.exists() else ():
         if entry.name not in names or entry.is_symlink() or not entry.is_file():
             raise InputError(f"{folder}: holds {entry.name}, which writing it would delete")
-
-# %% ../nbs/08_files.ipynb #9bd0a1a7
-def _is_running(pid):
-    "Whether this machine has a process of this number."
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    return True
 
 # %% ../nbs/08_files.ipynb #6fc1dc41
 def _remove(path):
@@ -143,8 +109,8 @@ def remove_leftovers_of(
     path = Path(path)
     for left in path.parent.glob(re.sub(r"\d+\.tmp$", "[0-9]*", temporary_path(path).name)):
         if left.suffix == ".old" and not path.exists():
-            os.replace(left, path)
-        elif not _is_running(int(left.name.split(".")[2])):
+            rename(left, path)
+        elif not is_running(int(left.name.split(".")[2])):
             _remove(left)
 
 # %% ../nbs/08_files.ipynb #b11f3fb7
@@ -163,12 +129,12 @@ def atomic_folder(
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            flush_all([*temporary.rglob("*"), temporary])
+            flush_paths([*temporary.rglob("*"), temporary])
             if path.exists():
-                os.replace(path, replaced)
-            os.replace(temporary, path)
+                rename(path, replaced)
+            rename(temporary, path)
             shutil.rmtree(replaced, ignore_errors=True)
-            _flush(path.parent)
+            flush_path(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -178,7 +144,7 @@ def delete_folder(
 ):
     "Delete a folder; a process that is killed meanwhile leaves nothing under its name."
     if not path.is_symlink():  # what a link leads to is not ours
-        os.replace(path, temporary_path(path))
+        rename(path, temporary_path(path))
         shutil.rmtree(temporary_path(path), ignore_errors=True)
 
 # %% ../nbs/08_files.ipynb #7616e2bd
@@ -429,15 +395,6 @@ def when_free(
         except InUse:
             time.sleep(pause)
 
-# %% ../nbs/08_files.ipynb #ffe7264e
-def _lock(file):
-    "Take the lock of an open file; raises `OSError` if another process has it."
-    if sys.platform == "win32":
-        os.lseek(file.fileno(), 1 << 30, os.SEEK_SET)  # others still read the name of the holder
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
 # %% ../nbs/08_files.ipynb #bcbfe3c0
 class FolderClaim(AbstractContextManager):
     """The right to write into a folder.
@@ -451,12 +408,13 @@ class FolderClaim(AbstractContextManager):
     ):
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.marker = self.folder.parent / f".{self.folder.name}.taken"  # see `lock_file`
         with _CLAIMING:
             if self.folder in _CLAIMED:
                 raise InputError(f"{folder}: in use by this process already; choose another folder")
             self.file = open(self.folder / ".lock", "a+", encoding="utf-8", errors="replace")
             try:
-                _lock(self.file)
+                lock_file(self.file, self.marker)
             except OSError as error:
                 self.file.seek(0)
                 holder = self.file.read(300).strip() or "another process"
@@ -476,6 +434,7 @@ class FolderClaim(AbstractContextManager):
         "Give the folder back."
         with _CLAIMING, suppress(OSError):  # the name of the holder may not have fitted on the disk
             _CLAIMED.discard(self.folder)
+            release_marker(self.marker)
             self.file.close()
 
     def __exit__(self, *error):

@@ -6,7 +6,6 @@
 __all__ = ['HOMES', 'LICENCES', 'Home', 'Licence', 'unpacked_bytes', 'choose_tasks', 'get_tasks', 'list_archives']
 
 # %% ../nbs/76_getting.ipynb #d41d4b4c
-import os
 import re
 import shutil
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .audio import InputError
+from .systems import rename
 from .files import atomic_file, check_replaceable, errors_named, shown
 from .workers import one_line, world_sentence
 from .tasks import cache_folder, check_task, claim_path, shorten_list
@@ -175,8 +175,8 @@ def _unpack(archive, expected=""):
     target = archive.parent / inside.name
     check_replaceable(target)
     with errors_named(target):
-        os.replace(cache / inside.parts[0], moved)  # so that no emptied folder keeps its name
-        os.replace(moved.joinpath(*inside.parts[1:]), target)
+        rename(cache / inside.parts[0], moved)  # so that no emptied folder keeps its name
+        rename(moved.joinpath(*inside.parts[1:]), target)
         shutil.rmtree(moved, ignore_errors=True)
     return target
 

@@ -19,6 +19,7 @@ import torch
 
 from .audio import InputError, SAMPLE_RATE
 from .files import atomic_folder, check_replaceable, load_tensors, save_tensors
+from .model import BLOCK_SETTINGS, MAEConfig
 from .models import INSTALLED
 from .sharing import find_model, model_card, snippet_name, training_facts
 from mwmae.embed import (
@@ -237,13 +238,13 @@ def save_for_transformers(
 ):
     """Write a model for `transformers.AutoModel`, whole or not at all.
 
-    Raises `InputError` unless the encoder has sine-cosine positions, plain attention and the usual
-    feed-forward network in each block.
+    Raises `InputError` unless the encoder has sine-cosine positions, no registers, plain
+    attention and the paper's blocks.
     """
     shape, way = model.encoder.config, model.config
-    for setting, known in (("positions", "sincos"), ("encoder_attention", "plain"),
-                           ("feed_forward", "mlp")):
-        if getattr(shape, setting) != known:
+    for setting in ("positions", "encoder_attention", "registers", *BLOCK_SETTINGS):
+        known = getattr(MAEConfig, setting)
+        if getattr(shape, setting) != known and setting != "drop_path":  # of training alone
             raise InputError(f"{setting} is {getattr(shape, setting)!r}, expected {known!r}: "
                              "a folder for transformers holds no other code")
     state = model.encoder.state_dict()

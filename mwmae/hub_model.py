@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from .audio import HOP, InputError, SAMPLE_RATE
 from .patches import PatchEmbed, patchify, sincos_2d
 from .attention import MultiHeadAttention
-from .model import Block
+from .blocks import Block
 from mwmae.embed import (
     check_audio, cut_units, embedding_input, join_units, pool_names, pool_steps, step_count,
 )

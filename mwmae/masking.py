@@ -7,6 +7,7 @@ __all__ = ['MASKING', 'TARGETS', 'show_masked', 'visible_count', 'Masking', 'ran
            'masked_loss', 'Target', 'StandardisedTarget', 'show_reconstruction']
 
 # %% ../nbs/02_masking.ipynb #3804df79
+from collections.abc import Callable
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -72,7 +73,8 @@ def random_masking(
     return Masking(ids_shuffle[:, :visible], ids_restore, mask)
 
 # %% ../nbs/02_masking.ipynb #1cd66971
-MASKING = {"random": random_masking}  # functions of (noise (b, n), mask_ratio, grid)
+# functions of (noise (b, n), mask_ratio, grid)
+MASKING: dict[str, Callable] = {"random": random_masking}
 
 # %% ../nbs/02_masking.ipynb #b4089c95
 def keep_visible(

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 
 from .audio import InputError
 from .attention import head_width
-from .model import Encoder, MAEConfig, MaskedAutoencoder
+from .blocks import SwiGLU
+from .patterns import spread_windows
+from .model import BLOCK_SETTINGS, Encoder, MAEConfig, MaskedAutoencoder
 from mwmae.files import (
     atomic_folder, load_config, load_tensors, save_config, save_tensors, tensor_shapes,
 )
@@ -91,19 +93,30 @@ def _large_shapes(config, part):
     "Shapes by name of the tensors of an encoder or decoder that grow with the settings."
     width, depth = getattr(config, f"{part}_width"), getattr(config, f"{part}_depth")
     shapes: dict[str, tuple[int, ...]] = {
-        f"{part}.positions": (config.patches + config.cls_token, width)}
+        f"{part}.positions": (config.extra + config.patches, width)}
     if part == "encoder":
         shapes["encoder.patch_embed.proj.weight"] = (width, 1, *config.patch_size)
     else:
         shapes["decoder.predict.weight"] = (config.patch_values, width)
     for block in range(depth):
         name = f"{part}.blocks.{block}"
-        if config.feed_forward == "mlp":
-            shapes[f"{name}.mlp.0.weight"] = (4 * width, width)
-        else:  # a part of the user's own
-            shapes[f"{name}.norm1.weight"] = (width,)
+        shapes |= _block_shapes(config, part, name)
         shapes |= _attention_shapes(config, part, f"{name}.attention")
     return shapes
+
+
+def _block_shapes(config, part, name):
+    "Shapes by name of the large tensors in the inner networks of a block."
+    width, parts = getattr(config, f"{part}_width"), config.block_settings(part)
+    networks = {"prenorm": ["mlp"], "macaron": ["mlp0", "mlp"]}.get(parts["block"])
+    if networks is None:  # a part of the user's own
+        return {f"{name}.norm1.weight": (width,)}
+    if parts["feed_forward"] == "mlp":
+        return {f"{name}.{network}.0.weight": (4 * width, width) for network in networks}
+    if parts["feed_forward"] == "swiglu":
+        hidden = SwiGLU.hidden(width)
+        return {f"{name}.{network}.narrow.weight": (width, hidden) for network in networks}
+    return {f"{name}.norm1.weight": (width,)}
 
 
 def _attention_shapes(config, part, name):
@@ -111,6 +124,8 @@ def _attention_shapes(config, part, name):
     width, kind = getattr(config, f"{part}_width"), config.attention_of(part)
     windows = config.decoder_windows
     if kind == "windows":
+        if part == "encoder":
+            windows = spread_windows(windows, config.encoder_heads)
         heads = len(windows)
     elif kind == "plain" and part == "decoder":  # heads of the encoder divide its width
         heads = config.decoder_heads or len(windows)
@@ -118,7 +133,7 @@ def _attention_shapes(config, part, name):
         return {}
     shapes: dict[str, tuple[int, ...]] = {
         f"{name}.proj.weight": (width, heads * head_width(width, heads))}
-    if kind == "windows" and config.rel_pos_bias:
+    if kind == "windows" and config.rel_pos_bias and config.pattern in ("windows", "shifted"):
         biased = [window for window in windows if window != config.patches]
         for number, window in enumerate(biased):
             shapes[f"{name}.rel_pos.{number}"] = (2 * window - 1,)
@@ -228,16 +243,17 @@ def stretch_positions(
     old: MAEConfig,  # config of the model that they come from
     new: MAEConfig,  # config of the model that they are for
 ) -> torch.Tensor:  # (n', width)
-    "Interpolate trained positions along time; a class token's row stays as it is."
-    cls, patches = table[: old.cls_token], table[old.cls_token :]
+    "Interpolate trained positions along time; rows of other tokens stay as they are."
+    extra, patches = table[: old.extra], table[old.extra :]
     rows = patches.unflatten(0, old.grid).permute(1, 2, 0)  # (f, width, t)
     rows = F.interpolate(rows, size=new.grid[0], mode="linear")  # (f, width, t')
-    return torch.cat([cls, rows.permute(2, 0, 1).flatten(0, 1)])  # (t' f, width)
+    return torch.cat([extra, rows.permute(2, 0, 1).flatten(0, 1)])  # (t' f, width)
 
 # %% ../nbs/09_models.ipynb #a9c52dc7
 ENCODER_SETTINGS = (
     "mels", "patch_frames", "patch_mels", "encoder_width", "encoder_depth", "encoder_heads",
-    "cls_token", "positions", "encoder_attention", "feed_forward")
+    "cls_token", "registers", "positions", "encoder_attention",
+    *(name for name in BLOCK_SETTINGS if name != "drop_path"))
 
 
 def check_encoder(
@@ -246,7 +262,10 @@ def check_encoder(
     folder: str | Path,  # where they come from, for the message
 ):
     "Raises `InputError` naming every setting in which two encoders differ; their lengths may."
-    differ = [name for name in ENCODER_SETTINGS if getattr(found, name) != getattr(wanted, name)]
+    names = [*ENCODER_SETTINGS]
+    if wanted.encoder_attention == "windows":
+        names.append("pattern")
+    differ = [name for name in names if getattr(found, name) != getattr(wanted, name)]
     if differ:
         each = lambda config: ", ".join(f"{name} {getattr(config, name)}" for name in differ)
         raise InputError(f"{folder}: an encoder with {each(found)}, expected {each(wanted)}")
@@ -264,12 +283,12 @@ def begin_with(
     check_encoder(old, model.config, folder)
     own = model.state_dict()
     if (table := tensors.get("decoder.positions")) is not None:
-        wanted = {"decoder.positions": (old.patches + old.cls_token, old.decoder_width)}
+        wanted = {"decoder.positions": (old.extra + old.patches, old.decoder_width)}
         check_shapes(wanted, {"decoder.positions": tuple(table.shape)}, folder)
     for name in {"encoder.positions", "decoder.positions"} & tensors.keys():
         if old.frames != model.config.frames:
             stretched = stretch_positions(tensors[name], old, model.config)
-            tensors[name] = stretched if old.learned_positions else own[name]
+            tensors[name] = stretched if old.trains_positions else own[name]
     anew = []
     for name in own:
         fits = name in tensors and tensors[name].shape == own[name].shape

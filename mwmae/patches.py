@@ -158,6 +158,7 @@ class Position:
     "How tokens learn where their patches lie; this one tells them nothing."
     # or a method (x (b, k, h, d), time (b, k), mel (b, k)) -> (b, k, h, d)
     rotate: Callable | None = None
+    trained = False  # whether the table is trained with the weights
 
     def table(
         self,
@@ -182,7 +183,7 @@ class SinCos(Position):
         return sincos_2d(grid, width) if part == "encoder" else sincos_1d(grid[0] * grid[1], width)
 
 
-POSITIONS = {"sincos": SinCos()}
+POSITIONS: dict[str, Position] = {"sincos": SinCos()}
 
 # %% ../nbs/01_patches.ipynb #805520d6
 def find_part(

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 
 from .audio import InputError
+from .systems import path_below
 from .files import make_config, read_json, shown
 from .tasks import Task
 from mwmae.scores import (
@@ -383,7 +384,7 @@ def check_label(
     what: str,  # what it names, for the message
 ) -> str:  # the same name
     "Check a name. Raises `InputError` unless it can name a folder, in one line of 200 bytes."
-    fits = isinstance(name, str) and name.isprintable()
+    fits = isinstance(name, str) and name.isprintable() and path_below(name) == name
     if not fits or "/" in name or name.startswith(".") or not 1 <= len(name.encode()) <= 200:
         raise InputError(f"{what} is {shown(name)}, expected a line of text without '/' "
                          "and not beginning with '.', at most 200 bytes")

@@ -22,6 +22,7 @@ from accelerate.utils import gather_object
 from torch import distributed
 
 from .audio import InputError
+from .systems import heeded_signals, stop_signals
 
 # %% ../nbs/27_processes.ipynb #01cfb152
 def _where_to_meet():
@@ -106,18 +107,6 @@ def check_alike(
                     f"{found[name]}; all processes must read the same data"))
 
 # %% ../nbs/27_processes.ipynb #99fab1c9
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
-_STOPS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-
-
-def _heeded():
-    "The signals that ask a run to stop, without a hangup that `nohup` ignores."
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup and signal.getsignal(hangup) == signal.SIG_IGN:
-        return [number for number in _STOPS if number != hangup]
-    return _STOPS
-
-
 @contextlib.contextmanager
 def stop_request(
     answer: str = "",  # what to write to the terminal at once when the request comes
@@ -137,7 +126,7 @@ def stop_request(
             os.write(2, answer.encode())  # print could have been interrupted by this very signal
 
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in _heeded()}
+        before = {number: signal.signal(number, note) for number in heeded_signals()}
     try:
         yield event
     finally:
@@ -149,7 +138,7 @@ def ignore_signals(
     worker: int,  # number of a loader process
 ):
     "Leave Ctrl-C and other requests to stop to the training process."
-    for number in _STOPS:
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
 
 # %% ../nbs/27_processes.ipynb #1e83d4bb

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from .audio import InputError
+from .systems import flush_file
 from .masking import show_reconstruction
 from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
@@ -203,7 +204,7 @@ class Record:
         "Wait until the log is on the disk."
         if self.main:
             with errors_named(self.path):
-                os.fsync(self.log.fileno())
+                flush_file(self.log)
 
     @contextlib.contextmanager
     def spare(self, what):

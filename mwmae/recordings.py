@@ -6,7 +6,6 @@
 __all__ = ['shared_log_mel']
 
 # %% ../nbs/16_recordings.ipynb #b766eee8
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from mwmae.audio import (
     BrokenSound, InputError, LogMelSpectrogram, read_audio, resampling_ratio, SAMPLE_RATE,
     sound_info,
 )
+from .systems import copies_memory
 from .remote import Unreachable
 from .sources import open_bytes, Sound
 
@@ -293,7 +293,7 @@ def can_travel(
     "Whether workers can be given these sounds."
     names = {type(sound).__module__ for sound in sounds}
     named = all(getattr(sys.modules.get(name), "__spec__", None) for name in names)
-    return named or multiprocessing.get_start_method() == "fork"
+    return named or copies_memory()
 
 # %% ../nbs/16_recordings.ipynb #337d3513
 @contextmanager

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -290,6 +291,15 @@ def fit(self: Run):
         main_first(self.writer.wait)
         self.accelerator.wait_for_everyone()
 
+# %% ../nbs/31_run.ipynb #0b09a91c
+def step_seed(
+    seed: int,  # seed of the run
+    step: int,  # steps done
+) -> int:  # seed of what the model draws in the next step, in this process
+    "A seed from (seed, step, process) alone."
+    sequence = np.random.SeedSequence([seed, step, processes().process_index])
+    return int(sequence.generate_state(1, np.uint64)[0])
+
 # %% ../nbs/31_run.ipynb #b9594d81
 @patch
 def step(
@@ -300,6 +310,7 @@ def step(
     "Queue one step on the device, and note what comes of it."
     epoch = self.state["step"] / self.per_epoch
     rate = learning_rate(epoch, self.config)
+    torch.manual_seed(step_seed(self.config.seed, self.state["step"]))
     numbers = add_gradients(
         self.model, batches, self.accelerator, lambda: (stop.is_set(), self.late_to_save()))
     self.consistent = False

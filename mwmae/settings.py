@@ -67,15 +67,38 @@ class PretrainConfig:
     windows: list[int] | str | None = None
     rel_pos_bias: bool = False  # learn a relative position bias in heads with windows
     learned_positions: bool = False  # train the position tables too
-    positions: str = "sincos"  # how tokens learn their places: sincos, or a name that --code adds
-    encoder_attention: str = "plain"  # of the encoder's blocks: plain, or a name that --code adds
+    # how tokens learn their places: sincos, rotary, learned, none, or a name that --code adds
+    positions: str = "sincos"
+    # of the encoder's blocks: plain, windows, or a name that --code adds
+    encoder_attention: str = "plain"
     # of the decoder's blocks: plain, windows, windows_triton (a kernel for NVIDIA GPUs), or a name
     # that --code adds; None: what the model's name says
     decoder_attention: str | None = None
-    feed_forward: str = "mlp"  # inner network of all blocks: mlp, or a name that --code adds
-    masking: str = "random"  # which patches are hidden: random, or a name that --code adds
+    # which patches a head with a window sees: windows, shifted (by half a window in odd blocks),
+    # sliding, tiles (of time and frequency), dilated, or a name that --code adds
+    pattern: str = "windows"
+    registers: int = 0  # tokens beside the patches, which see and are seen by all
+    # what is hidden: random (patches), blocks (all but blocks), time_stripes, frequency_stripes,
+    # mixed (patches, more or less in each step), or a name that --code adds
+    masking: str = "random"
     # what the decoder predicts: patches, standardised, or a name that --code adds
     target: str = "patches"
+    # order in a block: prenorm, macaron (attention between two halves), or a name that --code adds
+    block: str = "prenorm"
+    # inner network of blocks: mlp, swiglu, or a name that --code adds
+    feed_forward: str = "mlp"
+    norm: str = "layer"  # norm of blocks: layer, rms, or a name that --code adds
+    qk_norm: bool = False  # bring queries and keys to one length before attention
+    # what learned scales of the branches of blocks begin with, such as 1e-5; 0: no scales
+    layer_scale: float = 0.0
+    # share of clips that go without a branch of the last block in training, such as 0.1
+    drop_path: float = 0.0
+    decoder_block: str | None = None  # of the decoder alone; None: as --block says
+    decoder_feed_forward: str | None = None  # of the decoder alone; None: as --feed_forward says
+    decoder_norm: str | None = None  # of the decoder alone; None: as --norm says
+    decoder_qk_norm: bool | None = None  # of the decoder alone; None: as --qk_norm says
+    decoder_layer_scale: float | None = None  # of the decoder alone; None: as --layer_scale says
+    decoder_drop_path: float | None = None  # of the decoder alone; None: as --drop_path says
     # weights to begin with: packaged (the model that comes with mwmae), a model folder, a run,
     # or a name on the Hugging Face hub; None: random weights
     init: str | None = None
@@ -140,10 +163,10 @@ class PretrainConfig:
 # %% ../nbs/29_settings.ipynb #1f0d477c
 _RANGES = {  # smallest and largest value of each setting that is a number; None passes
     "epochs": (1, 10**6), "batch": (1, 10**7), "micro_batch": (1, 10**7), "frames": (1, 10**5),
-    "decoder_depth": (1, 1000), "evaluate_every": (1, 10**12), "save_every": (1, 10**12),
-    "keep": (1, 10**12), "base_lr": (0, 1000), "warmup": (0, 10**6), "weight_decay": (0, 1000),
-    "workers": (0, 1024), "seed": (0, 2**64 - 1), "bad_steps": (0, 10**12),
-    "save_minutes": (0, 10**6),
+    "decoder_depth": (1, 1000), "registers": (0, 1024), "evaluate_every": (1, 10**12),
+    "save_every": (1, 10**12), "keep": (1, 10**12), "base_lr": (0, 1000), "warmup": (0, 10**6),
+    "weight_decay": (0, 1000), "workers": (0, 1024), "seed": (0, 2**64 - 1),
+    "bad_steps": (0, 10**12), "save_minutes": (0, 10**6),
 }
 
 

@@ -10,7 +10,6 @@ __all__ = ['SOURCES', 'Sound', 'RemoteSound', 'TarSound', 'tar_sounds', 'Parquet
 import csv
 import io
 import os
-import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,6 +21,7 @@ from typing import ClassVar
 import soundfile
 
 from .audio import InputError
+from .systems import as_listed, with_slashes
 from .files import atomic_file, check_file, shown
 from .far_files import FileWindow, file_version, open_binary, RemoteFile, SoundReader
 from mwmae.remote import (
@@ -390,7 +390,9 @@ def row_sound(
         return RemoteSound(plain_address(path).partition("://")[2], path, alone=True)
     if is_address(table):  # whatever stands in it, it names no file of this machine
         return RemoteSound(path, beside(os.fspath(table), path))
-    return Sound(path, os.path.join(os.path.dirname(table), path))
+    folder = os.path.dirname(table)
+    path = as_listed(folder, path)
+    return Sound(path, os.path.join(folder, path))
 
 # %% ../nbs/14_sources.ipynb #080fe728
 def _manifest_sounds(table):
@@ -460,7 +462,8 @@ def remote_sounds(
     source: str,  # all of it
 ) -> Iterator[Sound]:
     "The sounds behind an address. Raises `RemoteError` if it cannot be read."
-    # a `Path` has one slash where an address has two
+    # a `Path` has one slash where an address has two, and on Windows a backslash
+    rest = with_slashes(rest)
     address = source.partition(":")[0] + "://" + rest.removeprefix("/").removeprefix("/")
     _check_listable(address)
     if not remote_info(address).folder:
@@ -516,22 +519,3 @@ def write_skipped(
         with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerows([("name", "reason"), *skipped])
-
-# %% ../nbs/14_sources.ipynb #33f6c05d
-def part_numbers(
-    part: str,  # such as '3/16'
-) -> tuple[int, int]:  # number of the part from 1 on, and of how many
-    "Read which part is meant. Raises `InputError` if there is no such part."
-    numbers = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part, re.ASCII)
-    number, parts = map(int, numbers.groups()) if numbers else (0, 0)
-    if not 1 <= number <= parts:
-        raise InputError(f"--part is {shown(part)}, expected such as 3/16, from 1/16 to 16/16")
-    return number, parts
-
-
-def part_name(
-    number: int,  # of the part, from 1 on
-    parts: int,  # how many there are
-) -> str:
-    "The name of the folder of a part."
-    return f"part-{number:05}-of-{parts:05}"

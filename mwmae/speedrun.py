@@ -21,6 +21,7 @@ import torch
 
 from . import __version__
 from .audio import InputError, SAMPLE_RATE
+from .systems import processor_name
 from .sounds import synth_clip
 from .files import atomic_file, shown
 from .models import INSTALLED
@@ -125,12 +126,7 @@ def _processor():
     "Name of the processor or of the GPU."
     if processes().device.type == "cuda":
         return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return "CPU"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "CPU"
+    return processor_name()
 
 
 def _commit():

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from .audio import InputError
+from .systems import hard_link
 from .files import atomic_file, delete_folder, when_free
 from .recordings import check_work
-from .sources import part_name, part_numbers
+from .parts import part_name, part_numbers, share
 from .tasks import shorten_list
 from mwmae.store import (
     current_settings, fill_store, finish_store, known_names, part_path, Prepared, read_hashes,
-    read_index, read_names, read_state, sounds_of, StoreWriter,
+    read_index, read_names, read_state, sounds_of, split_texts, StoreWriter,
 )
 
 # %% ../nbs/64_store_parts.ipynb #e9c5e748
@@ -42,11 +43,6 @@ def _missing(sounds, store, settings):
     known = known_names(store, read_state(store, settings))
     return [sound for sound in sounds if sound.name not in known]
 
-# %% ../nbs/64_store_parts.ipynb #0984bc6e
-def _block(sounds, number, parts):
-    "The sounds of a part."
-    return sounds[len(sounds) * (number - 1) // parts : len(sounds) * number // parts]
-
 # %% ../nbs/64_store_parts.ipynb #a474a4eb
 def _prepare_part(folder, sounds, settings, workers):
     "Make the store of a part, or go on with it; a part without a usable sound is complete, too."
@@ -63,15 +59,13 @@ def _prepare_part(folder, sounds, settings, workers):
 def _link(source, target):
     "A second name of a file; a copy where the file system knows no second names."
     target.unlink(missing_ok=True)  # of a process that was killed here
-    try:
-        os.link(source, target)
-    except OSError:
+    if not hard_link(source, target):
         with atomic_file(target) as temporary:
             shutil.copyfile(source, temporary)
 
 # %% ../nbs/64_store_parts.ipynb #e1e746f6
 def _append(writer, folder):
-    "Put the store of a part behind what a store holds."
+    "Let the index of a part wait behind what a store holds, and give its files second names."
     state, part = writer.state, read_state(folder)
     clips, sources = read_index(folder, part)
     for number in range(part.parts):
@@ -88,7 +82,34 @@ def _append(writer, folder):
     state.parts += part.parts
     state.rows = part.rows if part.parts else state.rows
     state.samples += part.samples
-    writer.commit()
+
+# %% ../nbs/64_store_parts.ipynb #cb1014b4
+def _sort_texts(joined, ends, order):
+    "Texts in another order, and where each of them ends then."
+    texts = [os.fsencode(text) for text in split_texts(joined, ends)]
+    texts = [texts[each] for each in order]
+    ends = np.cumsum([len(text) for text in texts])
+    return np.frombuffer(b"".join(texts), np.uint8), ends
+
+
+def _sort(writer, places):
+    "Bring the recordings that wait to be written into the order of their places in the source."
+    index = {name: np.concatenate(arrays) for name, arrays in writer.waiting.items()}
+    held, clips, sources = writer.committed, index["clips"], index["sources"]
+    name_ends = sources["name_end"] - held.names
+    reason_ends = sources["reason_end"] - held.reasons
+    names, last = split_texts(index["names"], name_ends), len(places)
+    order = sorted(range(len(names)), key=lambda each: places.get(names[each], last))
+    index["sources"] = sources = sources[order]
+    index["hashes"] = index["hashes"][order]
+    index["names"], ends = _sort_texts(index["names"], name_ends, order)
+    sources["name_end"] = held.names + ends
+    index["reasons"], ends = _sort_texts(index["reasons"], reason_ends, order)
+    sources["reason_end"] = held.reasons + ends
+    place = np.argsort(order)[clips["source"] - held.sources]  # of the recording of each clip
+    clips["source"] = held.sources + place
+    index["clips"] = clips[place.argsort(kind="stable")]
+    writer.waiting = {name: [array] for name, array in index.items()}
 
 # %% ../nbs/64_store_parts.ipynb #56f51d28
 def _names_of(folders, settings):
@@ -103,13 +124,17 @@ def _names_of(folders, settings):
     return found
 
 # %% ../nbs/64_store_parts.ipynb #d0fce20b
-def _put_together(store, folders, settings, added):
-    "Move complete parts into a store, in their order, and finish it."
+def _put_together(store, folders, settings, places, added):
+    "Move complete parts into a store, in the order of the source, and finish it."
     with closing(StoreWriter(store, settings)) as writer:
         names, known = _names_of(folders, settings), known_names(store, writer.state)
+        waiting = [folder for folder in names if not names[folder] <= known]
+        for folder in waiting:
+            _append(writer, folder)
+        if waiting:
+            _sort(writer, places)
+            writer.commit()
         for folder in names:
-            if not names[folder] <= known:
-                _append(writer, folder)
             delete_folder(folder)
         return finish_store(writer, added)
 
@@ -127,16 +152,18 @@ def prepare_part(
     number, parts = part_numbers(part)
     folders = [_part_folder(store, each, parts) for each in range(1, parts + 1)]
     left = list(filter(Path.exists, folders))
-    together = partial(_put_together, store, folders, settings)
+    listed = sounds_of(source)
+    places = {sound.name: place for place, sound in enumerate(listed)}
+    together = partial(_put_together, store, folders, settings, places)
     if (store / "store.json").exists() and not _is_complete(store):
-        if not left and _missing(sounds_of(source), store, settings):
+        if not left and _missing(listed, store, settings):
             raise InputError(f"{store}: the store is unfinished; finish it without --part")
         # a process was killed while it put the parts together
         return when_free(lambda: together(0))
-    sounds = _missing(sounds_of(source), store, settings)
+    sounds = _missing(listed, store, settings)
     if not sounds and not left:
         return when_free(lambda: together(0))
-    added = _prepare_part(folders[number - 1], _block(sounds, number, parts), settings, workers)
+    added = _prepare_part(folders[number - 1], share(sounds, number, parts), settings, workers)
     waiting = [each for each, folder in enumerate(folders, 1) if not _is_complete(folder)]
     if waiting and folders[number - 1].exists():  # nobody has put it into the store
         missing = shorten_list([f"{each}/{parts}" for each in waiting])

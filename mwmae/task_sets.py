@@ -22,6 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .audio import InputError
+from .systems import path_below
 from .sounds import FAMILIES, synth_clip
 from .files import atomic_folder, delete_folder, FolderClaim, read_json, shown
 from mwmae.tasks import (
@@ -338,7 +339,8 @@ def _member_path(member):
     long = len(parts) > 20 or any(len(part.encode()) > 255 for part in parts)
     if ".." in parts or long:
         raise _Refused(f"{shown(name)} leads out of its folder, or is too long")
-    if parts[:1] == [_STAMP] or member.isreg() and not parts:
+    forbidden = any(path_below(part) != part for part in parts)  # on this system
+    if parts[:1] == [_STAMP] or forbidden or member.isreg() and not parts:
         raise _Refused(f"{shown(name)} cannot be the name of a file here")
     return parts
 

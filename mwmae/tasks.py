@@ -25,6 +25,7 @@ import torchaudio
 from torch import Tensor
 
 from .audio import InputError, is_truncated, open_sound, read_audio, SAMPLE_RATE
+from .systems import path_below
 from mwmae.files import (
     atomic_file, atomic_folder, check_file, FolderClaim, plain_name, read_json, shown,
 )
@@ -88,7 +89,8 @@ _NAME_BYTES = 200  # longest name of a sound file: what is written for it has a 
 def _check_sound_name(file, source):
     "Raise `InputError` unless `file` can be the name of a file in a folder."
     odd = any(ord(sign) < 32 or sign in "/\\\x7f" or "\ud800" <= sign <= "\udfff" for sign in file)
-    if file in ("", ".", "..") or odd or len(file.encode(errors="replace")) > _NAME_BYTES:
+    leads_away = path_below(file) != file  # such as '..'
+    if not file or leads_away or odd or len(file.encode(errors="replace")) > _NAME_BYTES:
         said = f"is not a plain file name of at most {_NAME_BYTES} bytes"
         raise InputError(f"{source}: {shown(file)} {said}")
 

@@ -18,17 +18,16 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from queue import SimpleQueue
-from time import sleep
 
 import torch
 
 from .audio import InputError
+from .systems import usable_cores, wait_for_parent
 
 # %% ../nbs/15_workers.ipynb #e676640f
 def _end_with(parent):
     "End this process when its parent has ended."
-    while os.getppid() == parent:
-        sleep(0.5)
+    wait_for_parent(parent)
     os._exit(1)
 
 # %% ../nbs/15_workers.ipynb #bdf663d9
@@ -38,6 +37,10 @@ def _serve(pipe, parent, work):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        pipe.send("ready")
+    except OSError:  # the parent has ended
+        return
     while True:
         try:
             batch = pipe.recv()
@@ -57,6 +60,8 @@ def _serve(pipe, parent, work):
 
 # %% ../nbs/15_workers.ipynb #4d7e5fda
 _STARTING = threading.Lock()  # a process must not inherit a pipe that another is about to get
+_NO_START = ("a worker process could not start: it imports the program that started it, so what "
+             "the program does must stand under if __name__ == '__main__':")
 
 
 class _Worker:
@@ -74,17 +79,25 @@ class _Worker:
             self.pipe, its_end = multiprocessing.Pipe()
             args = its_end, os.getpid(), self.work
             self.process = multiprocessing.Process(target=_serve, args=args, daemon=True)
+            self.is_ready = False
             self.process.start()
             its_end.close()
 
     def ask(self, batch):
-        "The results for a batch. Raises `BrokenProcessPool` if the process dies."
+        """The results for a batch. Raises `BrokenProcessPool` if the process dies, and `InputError`
+        if it cannot even start."""
         if not self.process.is_alive():
             self.start()
         try:
+            if not self.is_ready:
+                self.is_ready = self.pipe.recv() == "ready"
             self.pipe.send(batch)
             results, error = self.pipe.recv()
         except (EOFError, OSError) as ended:  # perhaps in the middle of an answer
+            if not self.is_ready:
+                self.process.join(5)
+                if self.process.exitcode == 1:  # an error of Python's before any work
+                    raise InputError(_NO_START) from None
             self.process.kill()
             self.process.join()  # until then it may still count as alive
             raise BrokenProcessPool("a worker died") from ended
@@ -128,11 +141,6 @@ def _in_this_process(batches, work):
     finally:
         torch.set_num_threads(threads)
 
-# %% ../nbs/15_workers.ipynb #2c245e1a
-def _cores():
-    "How many cores this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
 # %% ../nbs/15_workers.ipynb #291d4901
 def analyse_all(
     batches: Iterable[Sequence],  # the work, cut into parts of a few items
@@ -143,9 +151,10 @@ def analyse_all(
 ) -> Generator[list, None, None]:  # for each batch, in order
     """Work on batches with `workers` processes, a few at a time, and return results in order.
 
-    Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`.
+    Raises `BrokenProcessPool` if an item kills its process and there is no `stand_in`, and
+    `InputError` if a process cannot start.
     """
-    batches, workers = iter(batches), workers or _cores()
+    batches, workers = iter(batches), workers or usable_cores()
     if workers <= 1 and not apart:
         yield from _in_this_process(batches, work)
         return

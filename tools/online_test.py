@@ -1,6 +1,6 @@
 """Run every page of tools/online.py as a reader would in Colab: in an empty folder, with only the wheel and IPython installed.
 
-    python tools/online_test.py [--wheel FILE] [--only masking,howto_embed] [--flags slow]
+    python tools/online_test.py [--wheel FILE] [--only masking,howto_embed] [--flags slow] [--environment FOLDER]
 
 The environment of a page holds the wheel, what it requires, and what the first cell of the page installs, and nothing else
 (tools/wheel_env.py); pages that need the same share one. The first cell runs as it stands. pip finds all that it asks for,
@@ -120,6 +120,7 @@ def main(
     only: str = "",  # names of pages, as masking,howto_embed (default: all)
     flags: str = "",  # flags of tst_flags in settings.ini whose cells run too, with spaces between
     workers: int = 2,  # pages at the same time
+    environment: str = "",  # run the pages that need no extra in this environment, such as that of tools/oldest.py, and no others
 ):
     "Run pages from empty folders, print a line for each and a count; exit 1 if one fails."
     config, start = get_config(), time.monotonic()
@@ -129,16 +130,20 @@ def main(
     with tempfile.TemporaryDirectory(prefix="mwmae-online-") as folder, ThreadPoolExecutor(workers) as pool:
         work = Path(folder).resolve()
         test = Test(work, Path(wheel).resolve() if wheel else build_wheel(work), f"http://127.0.0.1:{server.server_port}", left_out)
+        if environment:
+            test.environments[PLAIN] = Path(environment).resolve()
         running = {}
         for name, path in chosen.items():
             page = online(name, path, f"v{config.version}")
-            environment = test.environment((tuple(page.extras), tuple(page.others)))
-            running[name] = page, pool.submit(test.run, name, page.notebook, environment)
+            needs = tuple(page.extras), tuple(page.others)
+            if environment and needs != PLAIN:
+                continue
+            running[name] = page, pool.submit(test.run, name, page.notebook, test.environment(needs))
         for name, (page, run) in running.items():
             good, log, seconds = run.result()
             failed += not good
             print(page_line(good, name, page.installed, page.files, log, seconds), flush=True)
     server.shutdown()
     print(f"took {time.monotonic() - start:.0f} s, in {len(test.environments)} environments")
-    print(f"{len(chosen)} pages ran, {failed} failed")
+    print(f"{len(running)} pages ran, {failed} failed")
     sys.exit(bool(failed))

@@ -3,8 +3,8 @@
     python tools/wheel_env.py FOLDER WHEEL [EXTRA ...] [--beside REQUIREMENT ...] [--over ENVIRONMENT]
 
 FOLDER becomes a virtual environment. What the wheel (with these extras) names as required, what stands after --beside, and
-what these require in turn, is taken from the environment that runs this: its files are hard links, so nothing is downloaded and the disk holds no second PyTorch. FOLDER
-must lie on the same disk. --over names an environment that this made and that holds a part of it already: the rest is put
+what these require in turn, is taken from the environment that runs this: its files are hard links, so nothing is downloaded
+and the disk holds no second PyTorch. FOLDER must lie on the same disk. --over names an environment that this made and that holds a part of it already: the rest is put
 over that, which is faster. Console commands of the requirements are left out, since they would start the other environment.
 `pip check` then says whether anything is missing.
 """
@@ -53,30 +53,36 @@ def link(package: Distribution, site: Path) -> None:
             os.link(name.locate(), site / name)
 
 
+def in_wheel(wheel: Path) -> Distribution:
+    "The distribution in a wheel."
+    opened = zipfile.ZipFile(wheel)
+    info = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
+    return PathDistribution(zipfile.Path(opened, info.removesuffix("METADATA")))
+
+
 def site_of(folder: Path) -> Path:
     "Where an environment has its packages."
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     return Path(subprocess.run([str(folder / "bin" / "python"), "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
 
 
-def main(folder: Path, wheel: Path, *extras: str, beside: list[str], over: Path | None = None) -> None:
-    "Make the environment, with these extras of the wheel and these requirements beside it."
+def main(folder: Path, wheel: Path | None, *extras: str, beside: list[str], over: Path | None = None) -> None:
+    "Make the environment, with these extras of the wheel, or without a wheel, and these requirements beside it."
     venv.create(folder, with_pip=over is None)
     site = site_of(folder)
     sites = [site]
     if over:
         sites.append(site_of(over))
         (site / "over.pth").write_text(f"{sites[1]}\n", encoding="utf-8")
-    with zipfile.ZipFile(wheel) as opened:
-        info = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
-        own = required(PathDistribution(zipfile.Path(opened, info.removesuffix("METADATA"))), set(extras))
+    own = required(in_wheel(wheel), set(extras)) if wheel else []
     packages = closure([*own, *map(Requirement, beside)])
     there = {canonicalize_name(package.name) for package in distributions(path=[str(each) for each in sites])}
     for name in packages.keys() - there:
         link(packages[name], site)
     # -I: a folder that holds the project, or a PYTHONPATH to it, would pass for an installed wheel.
     pip = [str(folder / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "--no-index", "--no-deps", "--ignore-installed", str(wheel)], check=True)
+    if wheel:
+        subprocess.run([*pip, "install", "--quiet", "--no-index", "--no-deps", "--ignore-installed", str(wheel)], check=True)
     subprocess.run([*pip, "check"], check=True)
 
 

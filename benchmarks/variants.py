@@ -1,0 +1,134 @@
+"""Every part that the library has by name, in a short run: does it learn, and what does it cost?
+
+    python benchmarks/variants.py [--only rotary,macaron] [--steps 300] [--seeds 1] [--code my_parts.py]
+
+Takes the entries of the registries (`CHOICES` of mwmae.model, and `WINDOWS`), one at a time, in the model that
+`mwmae_pretrain` trains on a CPU, and a few settings that are no names, such as QK-norm. Each run sees the same crops and
+the same noise of the built-in corpus, with the command's learning rate for 300 steps of 16 clips: a few minutes on one
+core. That is far too short to say which part is best; it shows that all of them train, and at what speed.
+
+A row goes to benchmarks/results/variants.csv as soon as a run is done. Rows that are there are not made again, so the
+script can be stopped and started, and picks up new entries. Delete a row to measure again. The columns:
+
+- variant, settings, seed, steps;
+- before, after: held-out loss with the run's own masks and targets, on 64 clips;
+- random_masks: the same after training, but with the paper's random masks of 80 %, so that masks can be compared; empty
+  for other targets, whose numbers mean something else;
+- parameters: of encoder and decoder, in millions;
+- steps_per_second: forward, backward and optimiser, without reading crops, from the median step; by default in seconds
+  of the processor, which other programs disturb less.
+"""
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import torch
+from fastcore.script import call_parse
+
+from machine import CLOCKS, facts
+from mwmae.attention import WINDOWS
+from mwmae.audio import InputError
+from mwmae.command_line import _run_code
+from mwmae.crops import CropDataset, split_held_out, to_device
+from mwmae.mix import make_crops
+from mwmae.model import CHOICES, MAEConfig, MaskedAutoencoder, model_config
+from mwmae.settings import machine_settings, open_data
+from mwmae.training import held_out_loss, learning_rate, make_optimizer, step_batches, steps_per_epoch
+
+RESULTS = Path(__file__).parent / "results" / "variants.csv"
+MORE = {  # variants that are no single entry of a registry
+    "paper": {}, "mae": {"multi_window": False, "cls_token": True},
+    "rel_pos_bias": {"rel_pos_bias": True}, "learned_positions": {"learned_positions": True},
+    "qk_norm": {"qk_norm": True}, "layer_scale 1e-5": {"layer_scale": 1e-5}, "layer_scale 0.1": {"layer_scale": 0.1},
+    "drop_path 0.1": {"drop_path": 0.1},
+    "rms, swiglu, qk_norm, rotary": {"norm": "rms", "feed_forward": "swiglu", "qk_norm": True, "positions": "rotary"},
+    "macaron of half the depth": {"block": "macaron", "encoder_depth": 2, "decoder_depth": 1},
+}
+LEFT_OUT = {"windows_triton"}  # the numbers of windows by another kernel
+USUAL = {"decoder_attention": "windows", "windows": "divisors"}  # what None means
+
+
+def all_variants() -> dict:
+    "Settings by name of the variant: those above, and every entry of a registry that is not the paper's."
+    found = dict(MORE)
+    for setting, parts in (CHOICES | {"windows": WINDOWS}).items():
+        if setting.startswith("decoder_") and setting != "decoder_attention":
+            continue  # the same registry as for both
+        for name in [name for name in parts if name not in LEFT_OUT]:
+            if name != USUAL.get(setting, getattr(MAEConfig, setting)):
+                found[f"{setting} {name}"] = {setting: name}
+    return found
+
+
+def fixed_batches(corpus, clips, shape) -> list:
+    "The first held-out clips with fixed crops and noise."
+    crops = CropDataset(corpus, clips, shape.frames, shape.patches, 2**32)
+    pairs = [(0, i) for i in range(min(64, len(crops)))]
+    return [to_device(crops.gather(pairs[i : i + 32]), torch.device("cpu")) for i in range(0, len(pairs), 32)]
+
+
+def one_run(settings, seed, steps, corpus, clock) -> dict:
+    "Train one model, and measure it."
+    train, held_out = split_held_out(corpus)
+    chosen = machine_settings("cpu", len(train))
+    per_epoch = steps_per_epoch(chosen, len(train))
+    epochs = steps / per_epoch
+    way = SimpleNamespace(base_lr=chosen.base_lr, batch=chosen.batch, beta2=chosen.beta2, weight_decay=chosen.weight_decay,
+                          epochs=epochs, warmup=epochs / 10, seed=seed, micro_batch=None)
+    torch.manual_seed(seed)
+    shape = model_config(chosen.model, **settings)
+    model = MaskedAutoencoder(shape)
+    optimizer, held_out = make_optimizer(model, way), fixed_batches(corpus, held_out, shape)
+    crops = make_crops(corpus, train, shape.frames, shape.patches, seed)
+    before, times = held_out_loss(model, held_out), []
+    for step in range(steps):
+        ((pairs, _),) = step_batches(way, len(train), step)
+        batch = to_device(crops.gather(pairs), torch.device("cpu"))
+        begin = clock()
+        model(batch["spectrogram"], batch["noise"]).loss.backward()
+        optimizer.param_groups[0]["lr"] = learning_rate(step / per_epoch, way)
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(clock() - begin)
+    after = held_out_loss(model, held_out)
+    model.config = replace(shape, masking="random")
+    alike = held_out_loss(model, held_out) if shape.target == "patches" else None
+    return {"before": before, "after": after, "random_masks": alike,
+            "parameters": sum(p.numel() for p in model.parameters()) / 1e6, "steps_per_second": 1 / statistics.median(times)}
+
+
+@call_parse
+def main(
+    only: str | None = None,  # Names of variants with commas, or parts of names; default: all
+    steps: int = 300,  # Steps of each run
+    seeds: int = 1,  # Runs of each variant
+    code: str | None = None,  # Python file of yours that adds parts, as for the commands
+    work: str = str(Path(tempfile.gettempdir()) / "mwmae-variants"),  # Folder for the store of the built-in corpus
+    out: str = str(RESULTS),  # Table to go on with
+    threads: int = 1,  # Threads of PyTorch
+    clock: str = "cpu",  # 'cpu' for the time of the processor, or 'wall'
+):
+    "Make the rows that are missing in the table."
+    if code:
+        _run_code(code)
+    about, corpus = facts(clock, threads), open_data("builtin", Path(work))
+    for seed in range(seeds):
+        for name, settings in all_variants().items():
+            done = pd.read_csv(out) if Path(out).is_file() else pd.DataFrame(columns=["variant", "seed", "steps"])
+            same = (done.variant == name) & (done.seed == seed) & (done.steps == steps)
+            if same.any() or (only and not any(word in name for word in only.split(","))):
+                continue
+            try:
+                measured = one_run(settings, seed, steps, corpus, CLOCKS[clock])
+            except InputError as error:  # parts that need another device, or cannot do with a part of the patches
+                print(f"{name:32} left out: {error}", flush=True)
+                continue
+            text = " ".join(f"{key}={value}" for key, value in settings.items())
+            row = {"variant": name, "settings": text, "seed": seed, "steps": steps} | measured | about
+            print(f"{name:32} loss {row['before']:.3f} before, {row['after']:.3f} after, "
+                  f"{row['steps_per_second']:.2f} steps/s", flush=True)
+            made = pd.DataFrame([row]).round(4)
+            made.to_csv(out, mode="a", header=not Path(out).is_file(), index=False)
