@@ -4,9 +4,9 @@
 
 FOLDER becomes a virtual environment. What the wheel (with these extras) names as required, what stands after --beside, and
 what these require in turn, is taken from the environment that runs this: its files are hard links, so nothing is downloaded
-and the disk holds no second PyTorch. FOLDER must lie on the same disk. --over names an environment that this made and that holds a part of it already: the rest is put
-over that, which is faster. Console commands of the requirements are left out, since they would start the other environment.
-`pip check` then says whether anything is missing.
+and the disk holds no second PyTorch. FOLDER must lie on the same disk. --over names an environment that this made and that
+holds a part of it already: the rest is put over that, which is faster. Console commands of the requirements are left out,
+since they would start the other environment. `pip check` then says whether anything is missing.
 """
 import argparse
 import os
