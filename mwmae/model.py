@@ -10,7 +10,6 @@ __all__ = ['CHOICES', 'BLOCK_SETTINGS', 'ENCODERS', 'PATCH_SIZES', 'DECODER_DEPT
 import itertools
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -211,8 +210,8 @@ def block_settings(
 def _new_blocks(config, part, heads):
     "The blocks of the encoder or the decoder, and the norm behind them."
     width, parts = getattr(config, f"{part}_width"), config.block_settings(part)
-    attention = partial(ATTENTION[config.attention_of(part)], width, heads, config)
-    depth = getattr(config, f"{part}_depth")
+    make, depth = ATTENTION[config.attention_of(part)], getattr(config, f"{part}_depth")
+    attention = lambda number: make(width, heads, config)
     return make_blocks(depth, width, heads, attention, **parts), NORMS[parts["norm"]](width)
 
 # %% ../nbs/05_model.ipynb #33d7450e
