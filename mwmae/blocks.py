@@ -63,12 +63,11 @@ class Block(nn.Module):
         self,
         tokens: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # what a position does to queries and keys
-        *places: Tensor,  # (b, n) numbers of the patches, for attention that asks for them
+        *places: Tensor,  # (b, k) numbers of the patches, for attention that asks for them
     ) -> Tensor:  # (b, n, width)
         "Attention between tokens, then the inner network in each."
         rotate = _norm_then_rotate(self.qk_norm, rotate)
-        mixed = self.attention(self.norm1(tokens), rotate, *places)
-        tokens = tokens + self.end1(mixed)
+        tokens = tokens + self.end1(self.attention(self.norm1(tokens), rotate, *places))
         return tokens + self.end2(self.mlp(self.norm2(tokens)))
 
 # %% ../nbs/04c_blocks.ipynb #065ad1a3
@@ -211,13 +210,12 @@ class MacaronBlock(Block):
         self,
         tokens: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # what a position does to queries and keys
-        *places: Tensor,  # (b, n) numbers of the patches, for attention that asks for them
+        *places: Tensor,  # (b, k) numbers of the patches, for attention that asks for them
     ) -> Tensor:  # (b, n, width)
         "The first inner network, attention, the second inner network."
         rotate = _norm_then_rotate(self.qk_norm, rotate)
         tokens = tokens + self.end0(0.5 * self.mlp0(self.norm0(tokens)))
-        mixed = self.attention(self.norm1(tokens), rotate, *places)
-        tokens = tokens + self.end1(mixed)
+        tokens = tokens + self.end1(self.attention(self.norm1(tokens), rotate, *places))
         return tokens + self.end2(0.5 * self.mlp(self.norm2(tokens)))
 
 
@@ -228,7 +226,7 @@ def make_blocks(
     depth: int,  # blocks
     width: int,  # channels
     heads: int,  # attention heads of each block
-    attention: Callable,  # makes the attention of a block, of its number from 0
+    attention: Callable,  # makes the attention of a block from its number
     block: str = "prenorm",  # a name of `BLOCKS`
     feed_forward: str = "mlp",  # a name of `FEED_FORWARD`
     norm: str = "layer",  # a name of `NORMS`
@@ -240,7 +238,7 @@ def make_blocks(
     blocks = nn.ModuleList()
     for number, rate in enumerate(drop_rates(drop_path, depth)):
         layer, end = attention(number), partial(branch_end, width, layer_scale, rate)
-        of_heads = QKNorm(heads) if qk_norm else None
+        of_heads = QKNorm(getattr(layer, "heads", heads)) if qk_norm else None
         parts = FEED_FORWARD[feed_forward], NORMS[norm], end, of_heads
         blocks.append(BLOCKS[block](width, layer, *parts))
     return blocks

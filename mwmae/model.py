@@ -10,7 +10,6 @@ __all__ = ['CHOICES', 'BLOCK_SETTINGS', 'ENCODERS', 'PATCH_SIZES', 'DECODER_DEPT
 import itertools
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -91,12 +90,12 @@ class MAEConfig:
     qk_norm: bool = False  # normalise queries and keys
     layer_scale: float = 0.0  # what the scales of what blocks add begin with; 0: no scales
     drop_path: float = 0.0  # share of clips that skip what the last block adds, in training
-    decoder_block: str | None = None  # the same for the decoder alone; None: as above
-    decoder_feed_forward: str | None = None
-    decoder_norm: str | None = None
-    decoder_qk_norm: bool | None = None
-    decoder_layer_scale: float | None = None
-    decoder_drop_path: float | None = None
+    decoder_block: str | None = None  # of the decoder alone; None: as `block`
+    decoder_feed_forward: str | None = None  # of the decoder alone; None: as `feed_forward`
+    decoder_norm: str | None = None  # of the decoder alone; None: as `norm`
+    decoder_qk_norm: bool | None = None  # of the decoder alone; None: as `qk_norm`
+    decoder_layer_scale: float | None = None  # of the decoder alone; None: as `layer_scale`
+    decoder_drop_path: float | None = None  # of the decoder alone; None: as `drop_path`
 
     # settings that are saved only if they are not the default
     optional = (*CHOICES, "qk_norm", "layer_scale", "drop_path", "decoder_qk_norm",

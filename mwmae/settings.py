@@ -138,7 +138,7 @@ class PretrainConfig:
     # name of the run in the trackers; None: the name of its folder
     tracker_run: str | None = None
     workers: int = 0  # loader processes beside each training process (0 on a CPU, 4 on a GPU)
-    seed: int = 0  # seed of weights, order, crops and masks
+    seed: int = 0  # seed of weights, order, crops, masks and drop path
     # steps between measurements on held-out clips (a twentieth of the run, at most 1000)
     evaluate_every: int = 1000
     # labelled sounds to score the encoder on at each measurement: a folder (dog/1.wav) or a
