@@ -220,7 +220,7 @@ def block_settings(
 def _new_blocks(config, part, heads):
     "The blocks of the encoder or the decoder, and the norm behind them."
     width, parts = getattr(config, f"{part}_width"), config.block_settings(part)
-    attention = partial(block_attention, config, part, heads)  # of the number of a block
+    attention = lambda number: block_attention(config, part, heads, number)
     depth = getattr(config, f"{part}_depth")
     return make_blocks(depth, width, heads, attention, **parts), NORMS[parts["norm"]](width)
 
