@@ -11,6 +11,7 @@ Prints a line for each page, and as the last one how many ran.
 """
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from nbdev.config import get_config
 from online import ELSEWHERE, online, pages
 from page_needs import ROOT, THERE
 
-LIMIT = 900  # seconds that one page may take
+LIMIT = 1200  # seconds that one page may take
 PLAIN = (), ()  # what a page needs that has no extras and no other packages
 LOG_LINES = 40  # of a page that failed
 
@@ -90,12 +91,14 @@ class Test:
         file.write_text(json.dumps(notebook), encoding="utf-8")
         env = self.env | {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         command = [str(environment / "bin" / "python"), "-P", str(ROOT / "tools" / "play_notebook.py"), str(file), *self.left_out]
-        try:
-            done = subprocess.run(command, cwd=folder, env=env, text=True, errors="replace", stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            return False, f"stopped after {LIMIT} seconds", time.monotonic() - start
-        return done.returncode == 0, done.stdout.strip(), time.monotonic() - start
+        with subprocess.Popen(command, cwd=folder, env=env, text=True, errors="replace", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
+            try:
+                log, good = process.communicate(timeout=LIMIT)[0].strip(), process.returncode == 0
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # with the commands that the page started
+                log, good = f"{process.communicate()[0]}\nstopped after {LIMIT} seconds", False
+        return good, log, time.monotonic() - start
 
 
 def page_line(
