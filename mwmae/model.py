@@ -136,9 +136,8 @@ def _check_shape(config):
     if config.encoder_width % config.encoder_heads:
         raise InputError(f"encoder_width {config.encoder_width} cannot be split "
                          f"among encoder_heads {config.encoder_heads}")
-    if config.multi_window or config.encoder_attention == "windows":
-        heads = config.decoder_heads if config.multi_window else None
-        check_windows(config.decoder_windows, config.patches, heads)
+    heads = config.decoder_heads if config.multi_window else None
+    check_windows(config.decoder_windows, config.patches, heads)
     visible_count(config.patches, config.mask_ratio)
     check_branches(config)
 
