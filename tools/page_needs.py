@@ -20,7 +20,7 @@ THERE = "ipython"  # what every notebook has
 USED_INSIDE = {  # extras that the library needs for what a page does, by the name of the page
     "far_files": ["remote"],
     "howto_embed": ["parquet"],
-    "hub_folder": ["transformers"],
+    "hub_folder": ["convert", "transformers"],
     "recordings": ["remote"],
     "sources": ["remote"],
 }
