@@ -8,7 +8,6 @@ __all__ = ['LOSS', 'table_arms', 'grid_rows', 'differences', 'verdicts', 'grid_s
 
 # %% ../nbs/51_ablations.ipynb #53586813
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from .audio import InputError
-from .model import model_config, PATCH_SIZES
+from .model import PATCH_SIZES
 from .files import atomic_file
 from .models import INSTALLED
 from mwmae.compare import (
@@ -24,7 +23,9 @@ from mwmae.compare import (
     overall_rows, paper_table, score_rows, summarise, task_order,
 )
 from .report import plain_table, report_table
-from .arms import Arm, Budget, choose_budget, GRID, open_tasks, Outcome, run_arms, run_name
+from mwmae.arms import (
+    Arm, Budget, choose_budget, GRID, open_tasks, Outcome, own_settings, run_arms, run_name,
+)
 
 # %% ../nbs/51_ablations.ipynb #70dc87d0
 def _pair(
@@ -33,10 +34,9 @@ def _pair(
     **settings,  # further settings of both runs
 ) -> list[Arm]:  # MAE and MW-MAE
     "The two runs of a setting; what is the default anyway is left out."
-    default = {"share": 1.0, **asdict(model_config(f"mwmae_{model}"))}
-    changed = {name: value for name, value in settings.items() if value != default[name]}
-    mae = Arm(setting, "MAE", {"model": f"mae_{model}", **changed})
-    return [mae, Arm(setting, "MW-MAE", {"model": f"mwmae_{model}", **changed}, run_name(mae))]
+    kinds = [own_settings(f"{kind}_{model}", settings) for kind in ("mae", "mwmae")]
+    mae = Arm(setting, "MAE", kinds[0])
+    return [mae, Arm(setting, "MW-MAE", kinds[1], run_name(mae))]
 
 # %% ../nbs/51_ablations.ipynb #717fc186
 _WINDOWS: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ def table_arms(
         raise InputError(f"table is {table!r}, expected one of {', '.join(_TABLES)}")
     return _TABLES[table](budget)
 
-# %% ../nbs/51_ablations.ipynb #3c9c483a
+# %% ../nbs/51_ablations.ipynb #08c8f6fa
 def _same_draws(
     one: Outcome,  # a run
     other: Outcome,  # a run with the same seed
@@ -111,7 +111,7 @@ def _same_draws(
     patches = first.model_config().patches == second.model_config().patches
     return patches and (first.share, first.frames) == (second.share, second.frames)
 
-# %% ../nbs/51_ablations.ipynb #4d2d9e14
+# %% ../nbs/51_ablations.ipynb #2709b9ea
 def _same_loss(
     one: Outcome,  # a run
     other: Outcome,  # another
@@ -121,7 +121,7 @@ def _same_loss(
     names = ("frames", "mels", "patch_size", "mask_ratio", "masking", "predicts")
     return all(getattr(first, name) == getattr(second, name) for name in names)
 
-# %% ../nbs/51_ablations.ipynb #b676a20c
+# %% ../nbs/51_ablations.ipynb #37f66a50
 LOSS = "held-out loss"
 _QUICK = {"nearest_neighbour": "nearest neighbour", "linear": "linear layer"}
 
@@ -175,7 +175,7 @@ def differences(
         found.append(compared.assign(setting=outcome.arm.setting))
     return pd.concat(found, ignore_index=True)
 
-# %% ../nbs/51_ablations.ipynb #df3d9e16
+# %% ../nbs/51_ablations.ipynb #d9dacef1
 def verdicts(
     found: pd.DataFrame,  # as `differences` returns it
 ) -> list[str]:  # sentences
@@ -335,7 +335,7 @@ def grid_facts(
             f"{budget.epochs} epochs of {budget.batch} clips a step, "
             f"seeds: {budget.pretrain_seeds} of pre-training, {budget.seeds} of the probe")
 
-# %% ../nbs/51_ablations.ipynb #e554ece9
+# %% ../nbs/51_ablations.ipynb #44543cfd
 def table_text(
     table: str,  # name of the table
     outcomes: list[Outcome],  # its runs
