@@ -101,7 +101,7 @@ def table_arms(
         raise InputError(f"table is {table!r}, expected one of {', '.join(_TABLES)}")
     return _TABLES[table](budget)
 
-# %% ../nbs/51_ablations.ipynb #08c8f6fa
+# %% ../nbs/51_ablations.ipynb #06ebc79f
 def _same_draws(
     one: Outcome,  # a run
     other: Outcome,  # a run with the same seed
@@ -111,7 +111,7 @@ def _same_draws(
     patches = first.model_config().patches == second.model_config().patches
     return patches and (first.share, first.frames) == (second.share, second.frames)
 
-# %% ../nbs/51_ablations.ipynb #2709b9ea
+# %% ../nbs/51_ablations.ipynb #2fec569e
 def _same_loss(
     one: Outcome,  # a run
     other: Outcome,  # another
@@ -121,7 +121,7 @@ def _same_loss(
     names = ("frames", "mels", "patch_size", "mask_ratio", "masking", "predicts")
     return all(getattr(first, name) == getattr(second, name) for name in names)
 
-# %% ../nbs/51_ablations.ipynb #37f66a50
+# %% ../nbs/51_ablations.ipynb #71771778
 LOSS = "held-out loss"
 _QUICK = {"nearest_neighbour": "nearest neighbour", "linear": "linear layer"}
 
@@ -175,7 +175,7 @@ def differences(
         found.append(compared.assign(setting=outcome.arm.setting))
     return pd.concat(found, ignore_index=True)
 
-# %% ../nbs/51_ablations.ipynb #d9dacef1
+# %% ../nbs/51_ablations.ipynb #242ed868
 def verdicts(
     found: pd.DataFrame,  # as `differences` returns it
 ) -> list[str]:  # sentences
@@ -283,7 +283,7 @@ def _score_table(
 ) -> pd.DataFrame:  # text: a line per arm
     "Scores of every arm, its loss on held-out clips, its speed and the seconds of a run."
     by_arm, rows = _by_arm(outcomes), grid_rows(outcomes)
-    table = report_table(summarise(rows[~rows.task.isin([LOSS, OVERALL])]))
+    table = report_table(summarise(rows[rows.task != LOSS]))
     table = table.loc[list(by_arm), _column_order(table.columns)]
     losses = rows[rows.task == LOSS].groupby("model").value.mean()
     columns = {
@@ -335,7 +335,7 @@ def grid_facts(
             f"{budget.epochs} epochs of {budget.batch} clips a step, "
             f"seeds: {budget.pretrain_seeds} of pre-training, {budget.seeds} of the probe")
 
-# %% ../nbs/51_ablations.ipynb #44543cfd
+# %% ../nbs/51_ablations.ipynb #7eded6ac
 def table_text(
     table: str,  # name of the table
     outcomes: list[Outcome],  # its runs

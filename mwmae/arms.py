@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BUDGETS', 'GRID', 'Budget', 'choose_budget', 'Arm', 'own_settings', 'arm_config', 'Outcome', 'run_arms', 'open_tasks']
 
-# %% ../nbs/50a_arms.ipynb #f6e1da32
+# %% ../nbs/50a_arms.ipynb #87917de3
 import json
 import math
 import re
@@ -65,7 +65,7 @@ BUDGETS = {
         "base", ("tiny", "medium", "base", "large", "huge"), epochs=100, batch=1024, seeds=10),
 }
 
-# %% ../nbs/50a_arms.ipynb #e33ce718
+# %% ../nbs/50a_arms.ipynb #d1320e44
 def choose_budget(
     name: str,  # a name of `BUDGETS`
     **given,  # fields that differ; None: the budget's own
@@ -84,7 +84,7 @@ class Arm(NamedTuple):
     settings: dict  # settings of its runs, beside those of the budget; 'model' among them
     base: str | None = None  # name of the arm that it is compared with; None: it is a base
 
-# %% ../nbs/50a_arms.ipynb #462c8422
+# %% ../nbs/50a_arms.ipynb #b62af77f
 def own_settings(
     model: str,  # name of a model
     given: dict,  # value by name of a setting; None: left open
@@ -138,7 +138,7 @@ def run_name(
             parts.append(f"{name}_{text}" if text else name)
     return short_name("-".join(parts))
 
-# %% ../nbs/50a_arms.ipynb #0d707ead
+# %% ../nbs/50a_arms.ipynb #4ca5ed6e
 class _Job(NamedTuple):
     "One run of an arm."
     arm: Arm
@@ -208,7 +208,7 @@ def _run_speed(
         return math.nan
     return float(pd.to_numeric(speed, errors="coerce").median())
 
-# %% ../nbs/50a_arms.ipynb #34b6d5bb
+# %% ../nbs/50a_arms.ipynb #a509af63
 _MOST_ROWS = 2000  # of a split, or nearest neighbours would not fit into memory
 
 
@@ -233,7 +233,7 @@ def _quick_task(
         return None
     return quick_scores(known, labels, *_quick_rows(splits, [fold.test]))
 
-# %% ../nbs/50a_arms.ipynb #305cfb6d
+# %% ../nbs/50a_arms.ipynb #70a430f8
 def _quick(
     folder: Path,  # folder of the embeddings of a run
     embeddings: list[Path],  # those of each task in it
@@ -287,7 +287,7 @@ def _score_run(
         results.append(result)
     return results, _quick(folder, places)
 
-# %% ../nbs/50a_arms.ipynb #35abd735
+# %% ../nbs/50a_arms.ipynb #750b20bc
 _PAUSE = 1.0  # seconds between two looks at what other processes have in use
 
 
@@ -342,7 +342,7 @@ def run_arms(
         settings(job)  # an error ends the command before hours of work
     return _in_turn(jobs, do)
 
-# %% ../nbs/50a_arms.ipynb #50ff267f
+# %% ../nbs/50a_arms.ipynb #832322e1
 def open_tasks(
     tasks: str | None,  # folder of tasks; None: the built-in ones
     out: Path,  # folder in which those are made

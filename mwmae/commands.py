@@ -488,8 +488,8 @@ def mwmae_ablate(
     # runs of pre-training of each arm; intervals are then over these and the probe; default: 1
     pretrain_seeds: int | None = None,
 ):
-    """Train and compare MAE and MW-MAE for a table, or the values of any settings.
-    Run it again to continue, also in several places at once, which share the runs."""
+    """Make a table of ablations: train and compare MAE and MW-MAE, or the values of any settings.
+    Run it again to continue; run in several places at once, it shares the work."""
     from mwmae.audio import InputError
     common = budget, data, tasks, Path(out), epochs, seeds, pretrain_seeds
     if (table is None) == (vary is None):
