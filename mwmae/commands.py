@@ -468,9 +468,9 @@ def mwmae_analyze(
 # %% ../nbs/81_commands.ipynb #6f3909a1
 @command
 def mwmae_ablate(
-    # table of the paper: 4 patch size, 5 encoder, 6 decoder depth, 7 share of data; or windows,
-    # or masking
-    table: str,
+    table: Param(
+        "table of the paper: 4 patch size, 5 encoder, 6 decoder depth, 7 share of data; or "
+        "windows, or masking; none with --vary", str, opt=False, nargs="?") = None,
     # tiny (minutes to an hour on two cores), small (a day on one GPU), or paper
     budget: str = "tiny",
     # what to train on: folder of sounds, store, manifest or archive; default: the built-in corpus
@@ -479,10 +479,30 @@ def mwmae_ablate(
     out: str = "ablations",  # folder of runs, results and tables; several tables share it
     epochs: int | None = None,  # passes over the data; default: the budget's
     seeds: int | None = None,  # seeds of the probe; default: the budget's
+    vary: Param(
+        "settings of mwmae_pretrain with their values, the first of each as the base, such as "
+        "mask_ratio=0.8,0.5 positions=sincos,NAME; a single value holds for all runs, default is a "
+        "setting's own default, switches are yes or no, and / parts values of windows",
+        str, action="extend", nargs="+") = None,
+    cross: bool = False,  # with --vary: each value with each of the other settings, not one by one
+    # runs of pre-training of each arm; intervals are then over these and the probe; default: 1
+    pretrain_seeds: int | None = None,
 ):
-    "Make a table of ablations: train and compare MAE and MW-MAE. Run it again to continue."
+    """Make a table of ablations: train and compare MAE and MW-MAE, or the values of any settings.
+    Run it again to continue; run in several places at once, it shares the work."""
+    from mwmae.audio import InputError
+    common = budget, data, tasks, Path(out), epochs, seeds, pretrain_seeds
+    if (table is None) == (vary is None):
+        raise InputError("expected a table (4, 5, 6, 7, windows or masking), "
+                         "or --vary SETTING=VALUE,VALUE, and not both")
+    if vary is not None:
+        from mwmae.vary import vary as vary_settings
+        print(vary_settings(vary, cross, *common))
+        return
+    if cross:
+        raise InputError("--cross goes with --vary")
     from mwmae.ablations import ablate
-    print(ablate(table, budget, data, tasks, Path(out), epochs, seeds))
+    print(ablate(table, *common))
 
 # %% ../nbs/81_commands.ipynb #8d442193
 @command

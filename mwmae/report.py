@@ -271,8 +271,8 @@ def plain_table(
     "A table for the terminal, turned on its side or wrapped if it is too wide."
     upright = table.rename_axis(index=[None] * table.index.nlevels, columns=None)
     wide, turned = (len(shape.to_string().split("\n", 1)[0]) for shape in (upright, upright.T))
-    best = upright if wide <= max(width, turned) else upright.T
-    return best.to_string(line_width=width)
+    best, taken = (upright, wide) if wide <= max(width, turned) else (upright.T, turned)
+    return best.to_string(line_width=width if taken > width else None)  # or pandas wraps too soon
 
 # %% ../nbs/46_report.ipynb #a068546a
 def _markdown(text):

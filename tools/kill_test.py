@@ -3,7 +3,7 @@
 What a command leaves must be the same bytes, whatever the moment of the kills. Left out of the comparison:
 
 - `.lock`, which names the process that had the folder last;
-- `speed.csv`, `times.csv`, the column `clips/s` of a table of ablations, and every value called `seconds` or
+- `speed.csv`, `times.csv`, the columns `clips/s` and `seconds` of a table of ablations, and every value called `seconds` or
   `*_seconds`, which depend on the clock;
 - `figures/` of a pre-training run: which of them are drawn before the end depends on the clock.
 
@@ -106,6 +106,10 @@ def cases(
         "ablate": [
             ["mwmae_prepare", "sounds", "store", "--workers", "1"],
             "mwmae_ablate 7 --data store --tasks tasks --out OUT/ablations --epochs 1 --seeds 1".split()],
+        "vary": [
+            ["mwmae_prepare", "sounds", "store", "--workers", "1"],
+            "mwmae_ablate --vary mask_ratio=0.8,0.5 --data store --tasks tasks --out OUT/ablations --epochs 1 "
+            "--seeds 1 --pretrain_seeds 2".split()],
     }
 
 
@@ -192,13 +196,22 @@ def without_seconds(
 def without_speed(
     text: str,  # a table of ablations
 ) -> str:  # the same without what depends on the clock
-    "Leave out the column that a clock measured."
-    lines, column = text.splitlines(), slice(0, 0)
-    for number, line in enumerate(lines):
+    "Leave out the columns that a clock measured; in a table on its side, the lines."
+    lines, columns = [], slice(0, 0)
+    for line in text.splitlines():
+        if line.startswith(("clips/s ", "seconds ")):
+            continue
         if "clips/s" in line:
-            column = slice(line.index("clips/s"), line.index("clips/s") + len("clips/s"))
-        lines[number] = line[: column.start] + line[column.stop :]
+            columns = slice(line.index("clips/s"), line.index("seconds") + len("seconds"))
+        lines.append(line[: columns.start] + line[columns.stop :])
     return "\n".join(lines)
+
+
+def without_last(
+    text: str,  # a CSV file whose last column is the seconds that runs took
+) -> str:  # the same without it
+    "Leave out the last column."
+    return "\n".join(line.rpartition(",")[0] for line in text.splitlines())
 
 
 def contents(
@@ -213,8 +226,10 @@ def contents(
             continue
         if path.suffix == ".json":
             found[name] = json.dumps(without_seconds(json.loads(path.read_text(encoding="utf-8"))))
-        elif path.match("ablations/table-*.txt"):
+        elif path.match("ablations/*.txt"):
             found[name] = without_speed(path.read_text(encoding="utf-8"))
+        elif path.match("ablations/*.csv"):
+            found[name] = without_last(path.read_text(encoding="utf-8"))
         else:
             found[name] = fingerprint(path)
     return found
