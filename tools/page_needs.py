@@ -23,6 +23,7 @@ USED_INSIDE = {  # extras that the library needs for what a page does, by the na
     "hub_folder": ["convert", "transformers"],
     "recordings": ["remote"],
     "sources": ["remote"],
+    "without_torch": ["onnx"],
 }
 
 
