@@ -5,7 +5,7 @@ before rendering). Before either renders, a page that shows the source of a func
 (page_filter.py), signatures are mended where nbdev leaves them unreadable, words in tables go to the left, no
 line breaks between a number and its sign, a page with code gets links that open it as a notebook elsewhere (online.py),
 and the page 'Try it' gets what it runs on (try/build.py). llms_txt.py lists all pages for programs that read. smalldocs is
-brought to do four things as nbdev and Quarto do: name a page as nbdev does (02_masking.ipynb is masking.html),
+brought to do four things as nbdev and Quarto do: name a page as nbdev does (03_masking.ipynb is masking.html),
 link names in backticks to this copy of the site, load KaTeX from the site, and ask no other host for fonts
 (fonts.scss does that for Quarto).
 """

@@ -21,7 +21,7 @@ ARGUMENTS = {
 
 
 def page_name(
-    notebook: str,  # name of a notebook, as 02_masking.ipynb
+    notebook: str,  # name of a notebook, as 03_masking.ipynb
 ) -> str:  # name of its page, as masking.html
     "The page that nbdev makes of a notebook."
     return re.sub(r"^\d+[a-zA-Z0-9]*_", "", Path(notebook).stem.lower()) + ".html"
