@@ -63,7 +63,7 @@ class ShiftedWindowAttention(MultiWindowAttention):
         return torch.stack(heads, dim=1)  # h times (b, n, d) -> (b, h, n, d)
 
 # %% ../nbs/08_pattern_attention.ipynb #882d1508
-def _places(
+def _bias_places(
     sees: np.ndarray,  # (n, n) booleans
 ) -> tuple[int, np.ndarray]:  # distances >= 0 that occur, and (2n - 1,) the place of each distance
     "Where a table of biases has the distances from -(n - 1) to n - 1."
@@ -96,7 +96,7 @@ class PatternAttention(MultiHeadAttention):
         self.rel_pos = nn.ParameterList()
         self.biased = [head for head, w in enumerate(windows) if rel_pos_bias and w != self.n]
         for head in self.biased:
-            count, place = _places(table[head])
+            count, place = _bias_places(table[head])
             self.rel_pos.append(_bias_table(count))
             self.register_buffer(f"place_{head}", torch.as_tensor(place), persistent=False)
 
