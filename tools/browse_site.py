@@ -219,17 +219,15 @@ class Browse:
                     self.check(unquote(anchor) in self.seen[target]["ids"], f"{target}#{anchor}: there is no such anchor")
 
     def sidebar(self):
-        "Every notebook stands once in the sidebar, by number within its section, and chapters by number throughout."
+        "Every notebook stands once in the sidebar, chapters by their numbers."
         config = yaml.safe_load((self.nbs / "_quarto.yml").read_text(encoding="utf-8"))
         sections = notebooks_of(config["website"]["sidebar"]["contents"])
         listed = [name for section in sections for name in section]
         self.where = "_quarto.yml"
         notebooks = sorted(path.name for path in self.nbs.glob("*.ipynb"))
         self.check(sorted(listed) == notebooks, f"not once in the sidebar: {sorted(set(listed) ^ set(notebooks)) or 'a page stands twice'}")
-        number = lambda name: int((re.match(r"\d+", name) or ["1000"])[0])  # pages without a number stand last
-        chapters = [n for n in listed if "default_exp" in (self.nbs / n).read_text(encoding="utf-8")]
-        for names in [*sections, chapters]:
-            self.check(names == sorted(names, key=number), f"not in the order of their numbers: {names}")
+        chapters = [name for name in listed if name[0].isdigit()]  # pages about use have no number
+        self.check(chapters == sorted(chapters), f"not in the order of their numbers: {chapters}")
         for where, look in self.seen.items():
             self.where = where
             pages = [urldefrag(link)[0].removeprefix(self.address) for link in look["sidebar"]]
