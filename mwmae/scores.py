@@ -215,9 +215,7 @@ def _count_matches(
         length = true["offset"][j] - true["onset"][j]
         allowed = np.maximum(collar, offset_share * length)
         good &= np.abs(true["offset"][j] - found["offset"][i]) <= allowed
-    # releases of SciPy before 1.15 match with indices of 32 bits only
-    rows, columns = i[good].astype(np.int32), j[good].astype(np.int32)
-    edges = np.ones(good.sum()), (rows, columns)
+    edges = np.ones(good.sum()), (i[good], j[good])
     graph = csr_array(edges, shape=(len(found), len(true)))
     return int((maximum_bipartite_matching(graph) >= 0).sum())
 
