@@ -129,7 +129,9 @@ def main(
 ):
     "Run pages from empty folders, print a line for each and a count; exit 1 if one fails."
     config, start = get_config(), time.monotonic()
-    chosen = {name: pages()[name] for name in (only.split(",") if only else pages())}
+    chosen = {name: path for name, path in pages().items() if not only or name in only.split(",")}
+    if unknown := set(only.split(",")) - {"", *chosen}:
+        sys.exit(f"--only: no page with code is called {', '.join(sorted(unknown))}")
     left_out = [flag for flag in config.tst_flags.split() if flag not in flags.split()]
     server, failed = serve(), 0
     with tempfile.TemporaryDirectory(prefix="mwmae-online-") as folder, ThreadPoolExecutor(workers) as pool:
