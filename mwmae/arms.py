@@ -161,9 +161,9 @@ def arm_config(
 
     Raises `InputError` for settings that cannot be.
     """
-    given = {**arm.settings, "seed": seed}
-    return machine_settings(processes().device.type, clips, data=data, epochs=budget.epochs,
-                            batch=budget.batch, keep=1, **given)
+    given = {"epochs": budget.epochs, **arm.settings}  # an arm may have other epochs
+    return machine_settings(processes().device.type, clips, data=data, batch=budget.batch, keep=1,
+                            seed=seed, **given)
 
 # %% ../nbs/58_arms.ipynb #e2e0786f
 def _end_state(

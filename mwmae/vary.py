@@ -39,8 +39,7 @@ def _kinds(
 
 # %% ../nbs/60_vary.ipynb #5e463033
 _DECIDED = {  # settings that are the same for all runs, and what decides them
-    "data": "--data", "from_files": "--data", "epochs": "--budget or --epochs",
-    "batch": "--budget", "seed": "--pretrain_seeds",
+    "data": "--data", "from_files": "--data", "batch": "--budget", "seed": "--pretrain_seeds",
 }
 _NO_RESULT = {"keep", "save_every", "save_minutes", "evaluate_every", "bad_steps", "probe",
               "tracker", "tracker_project", "tracker_run"}
