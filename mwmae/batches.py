@@ -18,7 +18,7 @@ from queue import Full, Queue, SimpleQueue
 import torch
 from torch import Tensor
 
-from .embed import EmbeddingModel
+from .embed import EmbeddingModel, UnitFeatures
 
 # %% ../nbs/29_batches.ipynb #7de939ec
 def run_ahead(
@@ -106,7 +106,7 @@ def encode_beside(
         "Encode a batch by a twin that is free."
         own = twins.get()
         try:
-            return own.encode(batch.to(device))
+            return own.encode_units(batch.to(device))
         finally:
             twins.put(own)
 

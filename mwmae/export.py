@@ -33,7 +33,7 @@ from .models import load_mae
 from .sharing import find_model, share_encoder
 from mwmae.embed import (
     EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model, pool_names, POOLS,
-    SHORTEST,
+    SHORTEST, TOKEN,
 )
 from .heads import attentions, PARTS, watching
 from . import __version__
@@ -132,14 +132,17 @@ class _ExportableModel(nn.Module):
         spectrogram = _standardise_exactly(self.log_mel(audio))  # (n, frames, mels)
         spectrogram = spectrogram[:, filled]  # (n, units * unit frames, mels)
         spectrogram = spectrogram.reshape(-1, shape.frames, shape.mels)  # (n * units, ...)
-        features = self.model.encode(spectrogram)  # (n * units, steps of a unit, size)
+        features, token = self.model.encode_units(spectrogram)  # (n * units, steps of a unit, size)
         joined = units * shape.grid[0]
         features = features.reshape(clips, joined, features.shape[-1])  # (n, all steps, size)
         steps = features[:, : joined - (units * shape.frames - frames) // shape.patch_frames]
-        pools = [POOLS[name]() for name in pool_names(self.model.config.pool)]
-        for pool in pools:
-            pool.add(steps)
-        return torch.cat([pool.result() for pool in pools], dim=-1), steps
+        pools = {name: POOLS[name]() for name in pool_names(self.model.config.pool)}
+        for name, pool in pools.items():
+            if name == TOKEN:
+                pool.add(token.reshape(clips, units, token.shape[-1]))  # (n, units, token size)
+            else:
+                pool.add(steps)
+        return torch.cat([pool.result() for pool in pools.values()], dim=-1), steps
 
 # %% ../nbs/67_export.ipynb #d2e4b605
 def trace(
