@@ -215,14 +215,14 @@ def pool_names(
 
 # %% ../nbs/28_embed.ipynb #0830151f
 def pool_blocks(
-    blocks: Iterable[tuple[Tensor, Tensor]],  # (k, size) next steps of a clip, (token size,) token
+    blocks: Iterable[tuple[Tensor, Tensor]],  # (k, size) next steps, (j, token size) next tokens
     pool: str = "mean",  # such as mean or token+std
 ) -> Tensor:  # (scene size,) what all ways of pooling give, side by side
     "Pool the steps of a clip over time, and the tokens over its units."
     parts = {name: POOLS[name]() for name in pool_names(pool)}
-    for steps, token in blocks:
+    for steps, tokens in blocks:
         for name, part in parts.items():
-            block = token[None] if name == TOKEN else steps
+            block = tokens if name == TOKEN else steps
             if len(block):
                 part.add(block)
     return torch.cat([part.result() for part in parts.values()], dim=-1)
@@ -235,7 +235,7 @@ def pool_steps(
     "Pool the steps of a clip over time. Raises `InputError` for `token`, which steps do not have."
     if TOKEN in pool_names(pool):
         raise InputError(f"pool is {shown(pool)}, expected one without {TOKEN} for steps alone")
-    return pool_blocks(((block, block.new_empty(0)) for block in blocks), pool)
+    return pool_blocks(((block, block[:0]) for block in blocks), pool)
 
 # %% ../nbs/28_embed.ipynb #c52c36a2
 @dataclass
@@ -276,10 +276,10 @@ def check_layers(
 # %% ../nbs/28_embed.ipynb #a74d19fa
 def check_token(
     pool: str,  # such as mean or token+mean
-    shape: MAEConfig,  # shape of the encoder
+    extra: int,  # tokens of the encoder beside the patches
 ):
     "Raise `InputError` for pooling by token if an encoder has none."
-    if TOKEN in pool_names(pool) and not (shape.cls_token or shape.registers):
+    if TOKEN in pool_names(pool) and not extra:
         raise InputError(f"pool is {shown(pool)} and the model has patches only, expected a model "
                          f"with a class token or registers for pool {TOKEN}")
 
@@ -305,7 +305,7 @@ class EmbeddingModel(nn.Module):
         super().__init__()
         shape, layers = encoder.config, config.layers
         check_layers(layers, len(encoder.blocks))
-        check_token(config.pool, shape)
+        check_token(config.pool, shape.extra)
         self.encoder, self.config, self.log_mel = encoder, config, LogMelSpectrogram(shape.mels)
         steps = max(1, round((1 - config.overlap) * shape.grid[0]))
         self.hop = steps * shape.patch_frames  # frames from the start of a unit to the next
@@ -449,7 +449,7 @@ def blocks(
     spectrograms: Iterable[Tensor],  # (frames, mels) each, standardised
     hop: int,  # frames from the start of one unit to the start of the next
     encode_all: Callable | None = None,  # see `unit_features`
-) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:  # clip number, its next (k, size), a unit's token
+) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:  # clip number; (k, size) steps, (1, token size)
     "Clips of any lengths, unit by unit, without the steps of the filling."
     shape, lengths = self.encoder.config, deque()
 
@@ -469,7 +469,7 @@ def blocks(
     for clip, group in groupby(features, key=itemgetter(0)):
         left, tokens = step_count(lengths.popleft(), shape, hop), deque()
         for block in join_units(noted(group, tokens), hop // shape.patch_frames):
-            yield clip, (block[:left], tokens.popleft())
+            yield clip, (block[:left], tokens.popleft()[None])
             left = max(0, left - len(block))
 
 # %% ../nbs/28_embed.ipynb #f90f8858
@@ -517,7 +517,7 @@ def own_way(
     way = load_config(EmbedWay, path)
     try:
         check_layers(way.layers, len(encoder.blocks))
-        check_token(way.pool, encoder.config)
+        check_token(way.pool, encoder.extra)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if len(set(way.layers or ())) < len(way.layers or ()):
