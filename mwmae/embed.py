@@ -403,7 +403,7 @@ def unit_features(
     self: EmbeddingModel,
     spectrograms: Iterable[Tensor],  # (frames, mels) each, standardised
     hop: int,  # frames from the start of one unit to the start of the next
-    encode_all: Callable | None = None,  # of an iterator of batches, see `encode_units`; None: in turn
+    encode_all: Callable | None = None,  # of an iterator of batches, as `encode_units`; None: in turn
 ) -> Iterator[tuple[int, Tensor, Tensor]]:  # clip number, (steps, size) of its next unit, its token
     "Features of all units of all clips, in order."
     frames, numbers = self.encoder.config.frames, deque()

@@ -352,7 +352,7 @@ def _settings(model):
 def embed_with_options(
     model: HearModel,  # any model
     layers: str | None = None,  # blocks whose outputs are laid side by side; see `choose_layers`
-    pool: str | None = None,  # how a scene is pooled: mean, max, std, or several such as mean+std
+    pool: str | None = None,  # how a scene is pooled: mean, max, std, token, or as in mean+std
     overlap: float | None = None,  # share of a unit that it has in common with the next
 ) -> HearModel:  # the same model under a longer name; unchanged if it is no encoder of ours
     """Embed with other options than the model's own way; None leaves a setting as it is there.

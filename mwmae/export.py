@@ -13,6 +13,7 @@ import logging
 import math
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from .audio import HOP, InputError, LogMelSpectrogram, SAMPLE_RATE
 from .patches import patchify
 from .attention import attention_probabilities, MultiHeadAttention
 from .pattern_attention import PatternAttention
-from .model import MaskedAutoencoder
+from .model import Encoder, MaskedAutoencoder
 from .files import atomic_file, check_file, remove_leftovers_of, saved_settings
 from .models import load_mae
 from .sharing import find_model, share_encoder
@@ -103,6 +104,12 @@ def _mirrored_positions(
     position = position % period
     return torch.minimum(position, period - position)
 
+# %% ../nbs/67_export.ipynb #962c1810
+def _copied_steps(encoder, tokens):
+    "As `Encoder.by_step`, from a copy of the patches' tokens in an order of its own."
+    patches = tokens[:, -encoder.config.patches :]
+    return Encoder.by_step(encoder, patches.clone(memory_format=torch.contiguous_format))
+
 # %% ../nbs/67_export.ipynb #eb024370
 class _ExportableModel(nn.Module):
     "An embedding model in a form that exports. Raises `InputError` for options that do not."
@@ -119,6 +126,8 @@ class _ExportableModel(nn.Module):
                              "--overlap 0 exports it without")
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         self.log_mel = _ConvLogMel(self.model.log_mel)
+        if self.model.encoder.extra:
+            self.model.encoder.by_step = partial(_copied_steps, self.model.encoder)
 
     def forward(
         self,

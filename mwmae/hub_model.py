@@ -326,7 +326,8 @@ class MWMAEModel(PreTrainedModel):
             counts.append(len(cut))
         features, tokens, states = self.encode(torch.stack(units), bool(output_hidden_states))
         clips = self.join(features, counts, lengths)  # (t, size) each
-        scenes = [pool_blocks([both], self.config.pool) for both in zip(clips, tokens.split(counts))]
+        both = zip(clips, tokens.split(counts))  # steps and tokens of each clip
+        scenes = [pool_blocks([one], self.config.pool) for one in both]
         places = [attention_mask.new_ones(len(steps)) for steps in clips]
         joined = [self.batch(self.join(state, counts, lengths)) for state in states]
         output = MWMAEOutput(
