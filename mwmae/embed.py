@@ -11,7 +11,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from math import ceil
@@ -244,11 +244,33 @@ class EmbedWay:
     layers: list[int] | None = None  # blocks to concatenate, from 1; None: the final output
     pool: str = "mean"  # how a scene is pooled: mean, max, std, token, or several as in mean+std
     overlap: float = 0.0  # share of a unit that the next one repeats; such steps are averaged
+    # the same for timestamp embeddings alone; None: as overlap
+    timestamp_overlap: float | None = field(default=None, kw_only=True)
+
+    optional = ("timestamp_overlap",)  # saved only if it is not the default
 
     def __post_init__(self):
         pool_names(self.pool)
-        if not 0 <= self.overlap < 1:
-            raise InputError(f"overlap is {self.overlap}, expected at least 0 and less than 1")
+        for name in ("overlap", "timestamp_overlap"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise InputError(f"{name} is {share}, expected at least 0 and less than 1")
+        if self.timestamp_overlap == self.overlap:
+            self.timestamp_overlap = None  # two words for one way
+
+    @property
+    def steps_overlap(self) -> float:  # of timestamp embeddings
+        "The share that units have in common where each step is wanted."
+        return self.overlap if self.timestamp_overlap is None else self.timestamp_overlap
+
+# %% ../nbs/28_embed.ipynb #af611f14
+def unit_hop(
+    overlap: float,  # share of a unit that the next one repeats
+    shape: MAEConfig,  # shape of the encoder
+) -> int:  # frames from the start of a unit to the next
+    "How far units lie apart, at least one step."
+    steps = max(1, round((1 - overlap) * shape.grid[0]))
+    return steps * shape.patch_frames
 
 # %% ../nbs/28_embed.ipynb #49263132
 @dataclass
@@ -307,8 +329,8 @@ class EmbeddingModel(nn.Module):
         check_layers(layers, len(encoder.blocks))
         check_token(config.pool, shape.extra)
         self.encoder, self.config, self.log_mel = encoder, config, LogMelSpectrogram(shape.mels)
-        steps = max(1, round((1 - config.overlap) * shape.grid[0]))
-        self.hop = steps * shape.patch_frames  # frames from the start of a unit to the next
+        self.hop = unit_hop(config.overlap, shape)  # frames from the start of a unit to the next
+        self.timestamp_hop = unit_hop(config.steps_overlap, shape)  # where each step is wanted
         self.sample_rate = SAMPLE_RATE
         outputs = 1 if layers is None else len(layers)
         size = shape.grid[1] * shape.encoder_width * outputs
@@ -480,7 +502,7 @@ def steps(
     encode_all: Callable | None = None,  # see `unit_features`
 ) -> Iterator[tuple[int, Tensor]]:  # number of the clip, and its next (k, timestamp_embedding_size)
     "Timestamp embeddings of clips of any lengths, a few at a time, without those of the filling."
-    for clip, (block, _) in self.blocks(spectrograms, self.hop, encode_all):
+    for clip, (block, _) in self.blocks(spectrograms, self.timestamp_hop, encode_all):
         yield clip, block
 
 # %% ../nbs/28_embed.ipynb #813e9c52
@@ -524,6 +546,16 @@ def own_way(
         raise InputError(f"{path}: layers are {shown(way.layers)}, expected each at most once")
     return way
 
+# %% ../nbs/28_embed.ipynb #cb2af886
+def with_options(
+    settings: dict,  # of `EmbedConfig`, as the model has them
+    options: dict,  # those that are asked for
+) -> dict:  # settings with the options
+    "Put options in the place of settings; an overlap is one for timestamps as well."
+    if "overlap" in options:
+        settings = settings | {"timestamp_overlap": None}
+    return settings | options
+
 # %% ../nbs/28_embed.ipynb #7fc0a39c
 def load_model(
     model_file_path: str | Path = "",  # folder, or owner/name on the hub; default: packaged
@@ -532,7 +564,7 @@ def load_model(
     "Load a model for embedding. Raises `InputError` if there is no such model."
     folder = find_model(model_file_path or PACKAGED)
     encoder = load_encoder(folder)
-    settings = asdict(own_way(folder, encoder)) | options
+    settings = with_options(asdict(own_way(folder, encoder)), options)
     config = EmbedConfig(**settings)
     if config.precision == "bf16":
         encoder = encoder.bfloat16()
@@ -638,13 +670,16 @@ def embed_as_typed(
     layers: str | None = None,  # as in `choose_layers`; None: as the model has it
     pool: str | None = None,  # such as mean or mean+std; None: as the model has it
     overlap: float | None = None,  # share of a unit that the next one repeats; None: as it is
+    timestamp_overlap: float | None = None,  # that of timestamps; None: as `overlap`, or as it is
 ) -> EmbeddingModel:  # with the same encoder, in evaluation mode
     "Embed as options say. Raises `InputError` for a setting that the model cannot have."
-    typed: dict[str, Any] = {"pool": pool, "overlap": overlap}
+    typed: dict[str, Any] = {
+        "pool": pool, "overlap": overlap, "timestamp_overlap": timestamp_overlap}
     typed = {name: value for name, value in typed.items() if value is not None}
     if layers is not None:
         typed["layers"] = choose_layers(layers, len(model.encoder.blocks))
-    return EmbeddingModel(model.encoder, replace(model.config, **typed)).eval()
+    config = EmbedConfig(**with_options(asdict(model.config), typed))
+    return EmbeddingModel(model.encoder, config).eval()
 
 # %% ../nbs/28_embed.ipynb #cfc477a5
 def choose_device(

@@ -40,7 +40,7 @@ _WAITING = 32  # blocks of steps, a unit each, that may wait to be written
 
 
 @torch.no_grad()
-def _embed_ahead(sounds, model, workers, report):
+def _embed_ahead(sounds, model, hop, workers, report):
     "Each sound with its length in frames and samples, and its next block; `report` those not read."
     read = []
 
@@ -57,7 +57,7 @@ def _embed_ahead(sounds, model, workers, report):
     encode_all = partial(encode_beside, model, streams=streams, threads=threads)
     mels = model.encoder.config.mels
     with torch_threads(1), closing(read_spectrograms(sounds, mels, workers)) as readings:
-        with closing(model.blocks(spectrograms(), model.hop, encode_all)) as blocks:
+        with closing(model.blocks(spectrograms(), hop, encode_all)) as blocks:
             for number, block in blocks:
                 yield read[number], block
 
@@ -67,7 +67,7 @@ def _arrays_of(path, blocks, frames, samples, model, timestamps):
     if not timestamps:
         scene = pool_blocks(blocks, model.config.pool)
         return [(path, [scene], tuple(scene.shape))]
-    count = step_count(frames, model.encoder.config, model.hop)
+    count = step_count(frames, model.encoder.config, model.timestamp_hop)
     times, shape = step_times(samples, count), (count, model.timestamp_embedding_size)
     steps = map(itemgetter(0), blocks)  # without the tokens
     return [(path.with_suffix(".times.npy"), [times], (count,)), (path, steps, shape)]
@@ -99,12 +99,13 @@ def _embed_sounds(sounds, model, folder, timestamps, workers=None, checked=False
             "Note why the embedding of a sound was not written."
             reasons[sound.name] = _name_reason(f"{folder}/{sound.name}.npy", error)
 
-        steps = run_ahead(_embed_ahead(sounds, model, workers, report), _WAITING)
-        with closing(steps), ArrayWriter(refused, checked) as writer:
-            for (sound, frames, samples), group in groupby(steps, key=itemgetter(0)):
-                path, blocks = Path(f"{folder}/{sound.name}.npy"), map(itemgetter(1), group)
+        hop = model.timestamp_hop if timestamps else model.hop
+        blocks = run_ahead(_embed_ahead(sounds, model, hop, workers, report), _WAITING)
+        with closing(blocks), ArrayWriter(refused, checked) as writer:
+            for (sound, frames, samples), group in groupby(blocks, key=itemgetter(0)):
+                path, own = Path(f"{folder}/{sound.name}.npy"), map(itemgetter(1), group)
                 try:
-                    arrays = _arrays_of(path, blocks, frames, samples, model, timestamps)
+                    arrays = _arrays_of(path, own, frames, samples, model, timestamps)
                     writer.write(sound, arrays)
                 except InputError as error:
                     reasons[sound.name] = str(error)

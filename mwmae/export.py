@@ -119,9 +119,10 @@ class _ExportableModel(nn.Module):
         model: EmbeddingModel,  # the model
     ):
         super().__init__()
-        overlap, precision = model.config.overlap, model.config.precision
-        if overlap or precision != "fp32":
-            raise InputError(f"overlap is {overlap} and precision {precision}, "
+        way, precision = model.config, model.config.precision
+        if way.overlap or way.steps_overlap or precision != "fp32":
+            apart = f", of timestamps {way.steps_overlap}," if way.timestamp_overlap else ""
+            raise InputError(f"overlap is {way.overlap}{apart} and precision {precision}, "
                              "expected 0 and fp32 for an export; if the model itself says so, "
                              "--overlap 0 exports it without")
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
