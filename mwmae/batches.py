@@ -94,7 +94,7 @@ def encode_beside(
     batches: Iterable[Tensor],  # (u, unit frames, mels) each
     streams: int,  # batches that are encoded at once
     threads: int = 1,  # threads for each
-) -> Iterator[Tensor]:  # (u, steps, size) for each, in order
+) -> Iterator[UnitFeatures]:  # for each, in order
     "Encode several batches at once; at most `2 * streams` are held. Without gradients."
     device = next(model.parameters()).device
     twins, pending = SimpleQueue(), deque()

@@ -11,7 +11,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
 from math import ceil
@@ -425,7 +425,7 @@ def unit_features(
     self: EmbeddingModel,
     spectrograms: Iterable[Tensor],  # (frames, mels) each, standardised
     hop: int,  # frames from the start of one unit to the start of the next
-    encode_all: Callable | None = None,  # of an iterator of batches, as `encode_units`; None: in turn
+    encode_all: Callable | None = None,  # of batches in turn, see `encode_units`; None: one by one
 ) -> Iterator[tuple[int, Tensor, Tensor]]:  # clip number, (steps, size) of its next unit, its token
     "Features of all units of all clips, in order."
     frames, numbers = self.encoder.config.frames, deque()

@@ -128,7 +128,8 @@ class _ExportableModel(nn.Module):
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         self.log_mel = _ConvLogMel(self.model.log_mel)
         if self.model.encoder.extra:
-            self.model.encoder.by_step = partial(_copied_steps, self.model.encoder)
+            in_order: Any = partial(_copied_steps, self.model.encoder)
+            self.model.encoder.by_step = in_order  # type: ignore[method-assign]
 
     def forward(
         self,
