@@ -30,7 +30,7 @@ from fastcore.script import call_parse
 from machine import cpu_model
 from mwmae.audio import read_audio
 from mwmae.batches import encoder_streams
-from mwmae.embed import EmbeddingModel, load_model, pool_steps
+from mwmae.embed import EmbeddingModel, load_model, pool_blocks
 from mwmae.embed_files import _embed_sounds
 from mwmae.files import atomic_file
 from mwmae.reading import sound_spectrogram
@@ -63,9 +63,9 @@ def plain_loop(sounds, model, out):
     read, frames = [], 0
 
     def write():
-        steps = model.steps([spectrogram for _, spectrogram in read])
-        for clip, blocks in groupby(steps, key=itemgetter(0)):
-            scene = pool_steps(map(itemgetter(1), blocks), model.config.pool)
+        units = model.blocks([spectrogram for _, spectrogram in read], model.hop)
+        for clip, blocks in groupby(units, key=itemgetter(0)):
+            scene = pool_blocks(map(itemgetter(1), blocks), model.config.pool)
             with atomic_file(out / f"{read[clip][0].name}.npy") as temporary, open(temporary, "wb") as file:
                 np.save(file, scene.numpy())
 

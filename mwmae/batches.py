@@ -18,7 +18,7 @@ from queue import Full, Queue, SimpleQueue
 import torch
 from torch import Tensor
 
-from .embed import EmbeddingModel
+from .embed import EmbeddingModel, UnitFeatures
 
 # %% ../nbs/29_batches.ipynb #7de939ec
 def run_ahead(
@@ -94,7 +94,7 @@ def encode_beside(
     batches: Iterable[Tensor],  # (u, unit frames, mels) each
     streams: int,  # batches that are encoded at once
     threads: int = 1,  # threads for each
-) -> Iterator[Tensor]:  # (u, steps, size) for each, in order
+) -> Iterator[UnitFeatures]:  # for each, in order
     "Encode several batches at once; at most `2 * streams` are held. Without gradients."
     device = next(model.parameters()).device
     twins, pending = SimpleQueue(), deque()
@@ -106,7 +106,7 @@ def encode_beside(
         "Encode a batch by a twin that is free."
         own = twins.get()
         try:
-            return own.encode(batch.to(device))
+            return own.encode_units(batch.to(device))
         finally:
             twins.put(own)
 

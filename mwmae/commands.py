@@ -124,8 +124,9 @@ def mwmae_embed(
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
     layers: str | None = None,
-    # a whole sound is the mean of its steps, their max, their std (deviation over time), or several
-    # side by side such as mean+std; default: as the model says, otherwise mean
+    # a whole sound is the mean of its steps, their max, their std (deviation over time), the token
+    # of its units (class token or registers), or several side by side such as mean+std; default: as
+    # the model says, otherwise mean
     pool: str | None = None,
     # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps;
     # default: as the model says, otherwise 0
@@ -150,8 +151,9 @@ def mwmae_embed(
         precision=precision, batch=batch)
     config, found = embedder.config, named_sounds(sounds)
     checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
-    run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, config.overlap,
-                   precision, classify)
+    share = config.steps_overlap if timestamps else config.overlap
+    run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, share, precision,
+                   classify)
     (classifier or embedder).to(choose_device(device))
     target = Path(out or ("classes" if classify else "embeddings"))
     if part is not None:
@@ -216,8 +218,9 @@ def mwmae_export(
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
     layers: str | None = None,
-    # a whole sound is the mean of its steps, their max, their std (deviation over time), or several
-    # side by side such as mean+std; default: as the model says, otherwise mean
+    # a whole sound is the mean of its steps, their max, their std (deviation over time), the token
+    # of its units (class token or registers), or several side by side such as mean+std; default: as
+    # the model says, otherwise mean
     pool: str | None = None,
     # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
     # model that says otherwise; default: as the model says, otherwise 0
@@ -295,12 +298,15 @@ def mwmae_hear(
     # or final for the final output; default: as the model says, otherwise final
     layers: str | None = None,
     # encoders of this library: a whole sound is the mean of its steps, their max, their std
-    # (deviation over time), or several side by side such as mean+std; default: as the model says,
-    # otherwise mean
+    # (deviation over time), the token of its units (class token or registers), or several side by
+    # side such as mean+std; default: as the model says, otherwise mean
     pool: str | None = None,
     # encoders of this library: share of a unit of two seconds that it has in common with the next;
     # default: as the model says, otherwise 0
     overlap: float | None = None,
+    # encoders of this library: the same for tasks on events alone, which gain from smoother steps
+    # at the price of more work; default: --overlap if that is given, otherwise as the model says
+    timestamp_overlap: float | None = None,
     # factors of the probe's large products: fp32, or bf16, which is faster where the processor has
     # it, with scores that agree within their intervals
     probe_precision: str = "fp32",
@@ -331,7 +337,8 @@ def mwmae_hear(
     if list:
         print(describe_tasks("." if tasks_dir is None else tasks_dir))
         return
-    device, how = str(choose_device(device)), dict(layers=layers, pool=pool, overlap=overlap)
+    device = str(choose_device(device))
+    how = dict(layers=layers, pool=pool, overlap=overlap, timestamp_overlap=timestamp_overlap)
     look = partial(_foresee, grid if "probe" in read_ask(ask) else None, seeds, out, device)
     if plan:
         jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)

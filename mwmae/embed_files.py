@@ -30,7 +30,7 @@ from .remote import is_address, plain_address
 from .sources import list_sounds, need_pyarrow, Sound
 from .parts import part_name, part_numbers, share
 from .store import write_skipped
-from .embed import EmbeddingModel, pool_steps, step_count, step_times
+from .embed import EmbeddingModel, pool_blocks, step_count, step_times
 from .batches import encode_beside, encoder_streams, run_ahead, torch_threads
 from .reading import check_workers, is_store, read_spectrograms, store_clips
 from .embedding_arrays import array_shape, ArrayWriter
@@ -40,8 +40,8 @@ _WAITING = 32  # blocks of steps, a unit each, that may wait to be written
 
 
 @torch.no_grad()
-def _embed_ahead(sounds, model, workers, report):
-    "Each sound with its length in frames and samples, and the next steps; `report` those not read."
+def _embed_ahead(sounds, model, hop, workers, report):
+    "Each sound with its length in frames and samples, and its next block; `report` those not read."
     read = []
 
     def spectrograms():
@@ -57,19 +57,20 @@ def _embed_ahead(sounds, model, workers, report):
     encode_all = partial(encode_beside, model, streams=streams, threads=threads)
     mels = model.encoder.config.mels
     with torch_threads(1), closing(read_spectrograms(sounds, mels, workers)) as readings:
-        with closing(model.steps(spectrograms(), encode_all)) as steps:
-            for number, block in steps:
+        with closing(model.blocks(spectrograms(), hop, encode_all)) as blocks:
+            for number, block in blocks:
                 yield read[number], block
 
 # %% ../nbs/32_embed_files.ipynb #6aea27c1
 def _arrays_of(path, blocks, frames, samples, model, timestamps):
-    "The arrays of a sound: (path, blocks, shape) of each file, from blocks of steps."
+    "The arrays of a sound: (path, blocks, shape) of each file, from blocks of steps and tokens."
     if not timestamps:
-        scene = pool_steps(blocks, model.config.pool)
+        scene = pool_blocks(blocks, model.config.pool)
         return [(path, [scene], tuple(scene.shape))]
-    count = step_count(frames, model.encoder.config, model.hop)
+    count = step_count(frames, model.encoder.config, model.timestamp_hop)
     times, shape = step_times(samples, count), (count, model.timestamp_embedding_size)
-    return [(path.with_suffix(".times.npy"), [times], (count,)), (path, blocks, shape)]
+    steps = map(itemgetter(0), blocks)  # without the tokens
+    return [(path.with_suffix(".times.npy"), [times], (count,)), (path, steps, shape)]
 
 # %% ../nbs/32_embed_files.ipynb #9f06fde5
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ,
@@ -98,12 +99,13 @@ def _embed_sounds(sounds, model, folder, timestamps, workers=None, checked=False
             "Note why the embedding of a sound was not written."
             reasons[sound.name] = _name_reason(f"{folder}/{sound.name}.npy", error)
 
-        steps = run_ahead(_embed_ahead(sounds, model, workers, report), _WAITING)
-        with closing(steps), ArrayWriter(refused, checked) as writer:
-            for (sound, frames, samples), group in groupby(steps, key=itemgetter(0)):
-                path, blocks = Path(f"{folder}/{sound.name}.npy"), map(itemgetter(1), group)
+        hop = model.timestamp_hop if timestamps else model.hop
+        blocks = run_ahead(_embed_ahead(sounds, model, hop, workers, report), _WAITING)
+        with closing(blocks), ArrayWriter(refused, checked) as writer:
+            for (sound, frames, samples), group in groupby(blocks, key=itemgetter(0)):
+                path, own = Path(f"{folder}/{sound.name}.npy"), map(itemgetter(1), group)
                 try:
-                    arrays = _arrays_of(path, blocks, frames, samples, model, timestamps)
+                    arrays = _arrays_of(path, own, frames, samples, model, timestamps)
                     writer.write(sound, arrays)
                 except InputError as error:
                     reasons[sound.name] = str(error)

@@ -13,6 +13,7 @@ import logging
 import math
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ from .audio import HOP, InputError, LogMelSpectrogram, SAMPLE_RATE
 from .patches import patchify
 from .attention import attention_probabilities, MultiHeadAttention
 from .pattern_attention import PatternAttention
-from .model import MaskedAutoencoder
+from .model import Encoder, MaskedAutoencoder
 from .files import atomic_file, check_file, remove_leftovers_of, saved_settings
 from .models import load_mae
 from .sharing import find_model, share_encoder
 from mwmae.embed import (
     EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model, pool_names, POOLS,
-    SHORTEST,
+    SHORTEST, TOKEN,
 )
 from .heads import attentions, PARTS, watching
 from . import __version__
@@ -103,6 +104,12 @@ def _mirrored_positions(
     position = position % period
     return torch.minimum(position, period - position)
 
+# %% ../nbs/67_export.ipynb #962c1810
+def _copied_steps(encoder, tokens):
+    "As `Encoder.by_step`, from a copy of the patches' tokens in an order of its own."
+    patches = tokens[:, -encoder.config.patches :]
+    return Encoder.by_step(encoder, patches.clone(memory_format=torch.contiguous_format))
+
 # %% ../nbs/67_export.ipynb #eb024370
 class _ExportableModel(nn.Module):
     "An embedding model in a form that exports. Raises `InputError` for options that do not."
@@ -112,13 +119,17 @@ class _ExportableModel(nn.Module):
         model: EmbeddingModel,  # the model
     ):
         super().__init__()
-        overlap, precision = model.config.overlap, model.config.precision
-        if overlap or precision != "fp32":
-            raise InputError(f"overlap is {overlap} and precision {precision}, "
+        way, precision = model.config, model.config.precision
+        if way.overlap or way.steps_overlap or precision != "fp32":
+            apart = f", of timestamps {way.steps_overlap}," if way.timestamp_overlap else ""
+            raise InputError(f"overlap is {way.overlap}{apart} and precision {precision}, "
                              "expected 0 and fp32 for an export; if the model itself says so, "
                              "--overlap 0 exports it without")
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         self.log_mel = _ConvLogMel(self.model.log_mel)
+        if self.model.encoder.extra:
+            in_order: Any = partial(_copied_steps, self.model.encoder)
+            self.model.encoder.by_step = in_order  # type: ignore[method-assign]
 
     def forward(
         self,
@@ -132,14 +143,17 @@ class _ExportableModel(nn.Module):
         spectrogram = _standardise_exactly(self.log_mel(audio))  # (n, frames, mels)
         spectrogram = spectrogram[:, filled]  # (n, units * unit frames, mels)
         spectrogram = spectrogram.reshape(-1, shape.frames, shape.mels)  # (n * units, ...)
-        features = self.model.encode(spectrogram)  # (n * units, steps of a unit, size)
+        features, token = self.model.encode_units(spectrogram)  # (n * units, steps of a unit, size)
         joined = units * shape.grid[0]
         features = features.reshape(clips, joined, features.shape[-1])  # (n, all steps, size)
         steps = features[:, : joined - (units * shape.frames - frames) // shape.patch_frames]
-        pools = [POOLS[name]() for name in pool_names(self.model.config.pool)]
-        for pool in pools:
-            pool.add(steps)
-        return torch.cat([pool.result() for pool in pools], dim=-1), steps
+        pools = {name: POOLS[name]() for name in pool_names(self.model.config.pool)}
+        for name, pool in pools.items():
+            if name == TOKEN:
+                pool.add(token.reshape(clips, units, token.shape[-1]))  # (n, units, token size)
+            else:
+                pool.add(steps)
+        return torch.cat([pool.result() for pool in pools.values()], dim=-1), steps
 
 # %% ../nbs/67_export.ipynb #d2e4b605
 def trace(

@@ -185,23 +185,43 @@ QUANTITIES = {
     "patches": "mean distance (patches)",
     "seconds": "mean distance (s)",
     "mel_bins": "mean distance (mel bins)",
-    "class_token": "attention to the class token",
+    "class_token": "attention to the class token",  # 0 if there is none
 }
+
+# %% ../nbs/54_heads.ipynb #3821c1b6
+def register_names(
+    registers: int,  # of a model
+) -> list[str]:  # quantities that it has besides `QUANTITIES`
+    "What a table calls the attention to each register, from register_1 on."
+    return [f"register_{number}" for number in range(1, registers + 1)]
+
+# %% ../nbs/54_heads.ipynb #208af482
+def quantity_title(
+    quantity: str,  # a name of `QUANTITIES` or of `register_names`
+) -> str:  # for an axis
+    "A quantity in words."
+    if quantity in QUANTITIES:
+        return QUANTITIES[quantity]
+    return f"attention to {quantity.replace('_', ' ')}"
 
 # %% ../nbs/54_heads.ipynb #5fa8514c
 def _attention_statistics(
-    weights: Tensor,  # (..., n, n) attention weights; (..., 1 + n, 1 + n) with a class token
+    weights: Tensor,  # (..., e + n, e + n) attention weights; e: class token and registers
     distances: Tensor,  # (3, n, n) from `_patch_distances`
-) -> Tensor:  # (..., 5) float64: the `QUANTITIES`, mean over the patches that look
-    "Entropy and mean distances of attention, and the share that a class token gets."
+    registers: int = 0,  # those of the model, behind its class token
+) -> Tensor:  # (..., 5 + registers) float64: `QUANTITIES`, registers; mean over patches that look
+    "Entropy and mean distances of attention, and the share of each token that is no patch."
     n = distances.shape[-1]
-    weights = weights[..., -n:, :].double()  # (..., n, n or 1 + n)
-    class_token = weights[..., :-n].sum(-1).mean(-1)
+    weights = weights[..., -n:, :].double()  # (..., n, e + n)
+    first = weights.shape[-1] - n - registers  # where the registers begin
+    class_token = weights[..., :first].sum(-1).mean(-1)
+    to_registers = weights[..., first:-n].mean(-2)  # (..., registers)
     weights = weights[..., -n:]
     weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-300)
     entropy = torch.special.entr(weights).sum(-1).mean(-1) / math.log(2)
     distance = torch.einsum("...ij,qij->...q", weights, distances) / n  # (..., 3)
-    return torch.cat([entropy[..., None], distance, class_token[..., None]], dim=-1)
+    shares = [class_token[..., None], to_registers]
+    return torch.cat([entropy[..., None], distance, *shares], dim=-1)
 
 # %% ../nbs/54_heads.ipynb #46d42670
 class _RunningMean:
@@ -231,9 +251,10 @@ class _RunningMean:
 def attention_table(
     model: MaskedAutoencoder,  # the model
     crops: CropDataset,  # the clips
-) -> pd.DataFrame:  # a row for each head: part, `Head`, clips, QUANTITIES and their deviations
+) -> pd.DataFrame:  # a row a head: part, `Head`, clips, QUANTITIES, registers and their deviations
     "Entropy and mean attention distance of every head, over all clips."
-    distances, rows = _patch_distances(model.config), []
+    distances, rows, registers = _patch_distances(model.config), [], model.config.registers
+    quantities = [*QUANTITIES, *register_names(registers)]
     for part in parts_of(model):
         layers = attentions(model, part)
         statistics = [_RunningMean() for _ in layers]
@@ -242,24 +263,24 @@ def attention_table(
             "Take in the weights of each clip of a batch."
             for clip in x.split(1):  # (1, n, width)
                 weights = attention_probabilities(attention, clip, rotate)[0]  # (h, n, n)
-                statistics[block].add(_attention_statistics(weights, distances))
+                statistics[block].add(_attention_statistics(weights, distances, registers))
 
         with watching(layers, look):
             for batch in tqdm(batches(crops), f"attention, {part}", disable=None, leave=False):
                 run_part(model, part, batch)
-        means = torch.cat([one.mean for one in statistics]).tolist()  # (heads, 5)
+        means = torch.cat([one.mean for one in statistics]).tolist()  # (heads, quantities)
         deviations = torch.cat([one.deviation for one in statistics]).tolist()
         for head, mean, deviation in zip(list_heads(model, part), means, deviations):
             row = {"part": part, **head._asdict(), "clips": len(crops)}
-            row |= dict(zip(QUANTITIES, mean))
-            row |= dict(zip([f"{name}_deviation" for name in QUANTITIES], deviation))
+            row |= dict(zip(quantities, mean))
+            row |= dict(zip([f"{name}_deviation" for name in quantities], deviation))
             rows.append(row)
     return pd.DataFrame(rows).astype({"window": "Int64"})
 
 # %% ../nbs/54_heads.ipynb #d2dc31a0
 def show_by_depth(
     tables: dict[str, pd.DataFrame],  # of `attention_table`, by the name of the model
-    quantity: str = "entropy",  # a name of `QUANTITIES`
+    quantity: str = "entropy",  # a name of `QUANTITIES`, or of a register that all models have
 ) -> np.ndarray:  # (parts, models) axes: encoder above decoder
     "Draw a quantity of every head over depth, for the parts that all models have."
     parts = [part for part in PARTS if all(part in set(table.part) for table in tables.values())]
@@ -284,7 +305,7 @@ def show_by_depth(
             ax.set(title=f"{as_drawn(name)}, {part}", xticks=blocks[:: 1 + len(blocks) // 13])
             ax.margins(x=0.12)
     fig.supxlabel("block", fontsize=10)
-    fig.supylabel(QUANTITIES[quantity], fontsize=10)
+    fig.supylabel(quantity_title(quantity), fontsize=10)
     handles = {}
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels()):

@@ -18,7 +18,9 @@ from pathlib import Path
 import torch
 
 from .audio import InputError, SAMPLE_RATE
-from .files import atomic_folder, check_replaceable, load_tensors, save_tensors
+from mwmae.files import (
+    atomic_folder, check_replaceable, load_tensors, save_tensors, saved_settings,
+)
 from .model import BLOCK_SETTINGS, MAEConfig
 from .models import INSTALLED
 from .sharing import find_model, model_card, snippet_name, training_facts
@@ -239,7 +241,7 @@ def save_for_transformers(
     """Write a model for `transformers.AutoModel`, whole or not at all.
 
     Raises `InputError` unless the encoder has sine-cosine positions, no registers, plain
-    attention and the paper's blocks.
+    attention and the paper's blocks, and scenes and timestamps have one overlap.
     """
     shape, way = model.encoder.config, model.config
     for setting in ("positions", "encoder_attention", "registers", *BLOCK_SETTINGS):
@@ -247,6 +249,10 @@ def save_for_transformers(
         if getattr(shape, setting) != known and setting != "drop_path":  # of training alone
             raise InputError(f"{setting} is {getattr(shape, setting)!r}, expected {known!r}: "
                              "a folder for transformers holds no other code")
+    if way.timestamp_overlap is not None:
+        raise InputError(f"timestamp_overlap is {way.timestamp_overlap} and overlap {way.overlap}, "
+                         "expected one: a folder for transformers makes scenes and timestamps of "
+                         "the same units; --overlap sets both")
     state = model.encoder.state_dict()
     tensors = {f"encoder.{name}": tensor.detach().cpu().float().contiguous()
                for name, tensor in state.items()}
@@ -256,7 +262,7 @@ def save_for_transformers(
         "title": Path(folder).name, "name": snippet_name(folder), "library": "transformers",
         "weights": f"The folder holds its encoder, without the decoder: {count:.1f} M values in "
                    f"single precision, and its code, {_CODE}.py.",
-        "own_way": vars(own) if own != EmbedWay() else None, **card}
+        "own_way": saved_settings(own) if own != EmbedWay() else None, **card}
     with atomic_folder(folder, replaces=HUB_FILES) as temporary:
         for name, content in _configs(model).items():
             text = json.dumps(content, indent=2) + "\n"

@@ -24,7 +24,8 @@ from .patches import PatchEmbed, patchify, sincos_2d
 from .attention import MultiHeadAttention
 from .blocks import Block
 from mwmae.embed import (
-    check_audio, cut_units, embedding_input, join_units, pool_names, pool_steps, step_count,
+    check_audio, check_token, cut_units, embedding_input, join_units, pool_blocks, scene_size,
+    step_count,
 )
 
 # %% ../nbs/68_hub_model.ipynb #57666341
@@ -145,7 +146,7 @@ class MWMAEConfig(PretrainedConfig):
         cls_token: bool = False,  # a token beside the patches
         learned_positions: bool = False,  # train the position table too
         layers: list[int] | None = None,  # blocks to concatenate, from 1; None: the final output
-        pool: str = "mean",  # how a sound is pooled: mean, max, std, or several such as mean+std
+        pool: str = "mean",  # how a sound is pooled: mean, max, std, token, or as in mean+std
         overlap: float = 0.0,  # share of a unit that the next one repeats; averaged there
         **options,  # of `PretrainedConfig`
     ):
@@ -176,7 +177,7 @@ class MWMAEConfig(PretrainedConfig):
     @property
     def pooled_size(self) -> int:
         "Values of a row of `pooler_output`."
-        return self.hidden_size * len(pool_names(self.pool))
+        return scene_size(self.pool, self.hidden_size, self.grid[1])
 
 # %% ../nbs/68_hub_model.ipynb #b8bfc1df
 class SwitchedAttention(MultiHeadAttention):
@@ -228,19 +229,19 @@ class MWMAEEncoder(nn.Module):
         self,
         units: Tensor,  # (u, unit frames, mels) standardised
         wanted: Container[int] = (),  # blocks whose output is wanted too; 0: what enters the first
-    ) -> tuple[Tensor, dict]:  # (u, steps, size) final output, and the same of each wanted block
-        "Embed units."
+    ) -> tuple[Tensor, dict]:  # (u, n, width) final output, and the same of each wanted block
+        "Tokens of units, after a class token if there is one."
         positions = self.positions[-math.prod(self.config.grid) :]  # (n, width)
         tokens = self.patch_embed(patchify(units, self.config.patch_size)) + positions
         if self.config.cls_token:
             cls = self.cls_token + self.positions[0]  # (1, 1, width)
             tokens = torch.cat([cls.expand(len(tokens), -1, -1), tokens], dim=1)
-        outputs = {0: self.by_step(tokens)} if 0 in wanted else {}
+        outputs = {0: tokens} if 0 in wanted else {}
         for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens)
             if number in wanted:
-                outputs[number] = self.by_step(tokens)
-        return self.by_step(self.norm(tokens)), outputs
+                outputs[number] = tokens
+        return self.norm(tokens), outputs
 
     def by_step(
         self,
@@ -291,6 +292,7 @@ class MWMAEModel(PreTrainedModel):
         if config.layers is not None and not (config.layers and set(config.layers) <= {*blocks}):
             raise InputError(f"layers is {config.layers}, "
                              f"expected numbers from 1 to {config.encoder_depth}")
+        check_token(config.pool, int(config.cls_token))
         self.encoder = MWMAEEncoder(config)
         steps = max(1, round((1 - config.overlap) * config.grid[0]))
         self.hop = steps * config.patch_frames  # frames from the start of a unit to the next
@@ -322,9 +324,10 @@ class MWMAEModel(PreTrainedModel):
             cut = list(cut_units(clip[:frames], self.config.frames, self.hop))
             units.extend(cut)
             counts.append(len(cut))
-        features, states = self.encode(torch.stack(units), bool(output_hidden_states))
+        features, tokens, states = self.encode(torch.stack(units), bool(output_hidden_states))
         clips = self.join(features, counts, lengths)  # (t, size) each
-        scenes = [pool_steps([steps], self.config.pool) for steps in clips]
+        both = zip(clips, tokens.split(counts))  # steps and tokens of each clip
+        scenes = [pool_blocks([one], self.config.pool) for one in both]
         places = [attention_mask.new_ones(len(steps)) for steps in clips]
         joined = [self.batch(self.join(state, counts, lengths)) for state in states]
         output = MWMAEOutput(
@@ -339,19 +342,21 @@ class MWMAEModel(PreTrainedModel):
         self,
         units: Tensor,  # (u, unit frames, mels) standardised
         all_states: bool = False,  # return what every block returns, too?
-    ) -> tuple[Tensor, list[Tensor]]:  # (u, steps, size) features, and (u, steps, size) states
-        "Embed units, a few at a time."
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Embed units, a few at a time: (u, steps, size) features, the first token of each unit,
+        which is the class token if there is one, and (u, steps, size) states."""
         layers = self.config.layers or []
         numbers = range(self.config.encoder_depth + 1) if all_states else ()
         at_once = self.units_at_once or (16 if units.device.type == "cpu" else 256)
-        features, states = [], [[] for _ in numbers]
+        by_step, features, first, states = self.encoder.by_step, [], [], [[] for _ in numbers]
         for part in units.to(self.dtype).split(at_once):
             final, outputs = self.encoder(part, {*layers, *numbers})
             chosen = [outputs[layer] for layer in layers] or [final]
-            features.append(torch.cat(chosen, dim=-1))
+            features.append(torch.cat([by_step(tokens) for tokens in chosen], dim=-1))
+            first.append(torch.cat([tokens[:, 0].float() for tokens in chosen], dim=-1))
             for number in numbers:
-                states[number].append(outputs[number])
-        return torch.cat(features), [torch.cat(parts) for parts in states]
+                states[number].append(by_step(outputs[number]))
+        return torch.cat(features), torch.cat(first), [torch.cat(parts) for parts in states]
 
     def join(
         self,
