@@ -28,8 +28,8 @@ from torch import Tensor
 from .audio import InputError
 from .model import MaskedAutoencoder
 from mwmae.training import (
-    add_gradients, band_mean_loss, held_out_loss, learning_rate, make_optimizer, move_weights,
-    steps_per_epoch,
+    add_gradients, band_mean_loss, held_out_loss, learning_rate, make_optimizer, move_teacher,
+    move_weights, steps_per_epoch, teacher_decay,
 )
 from .models import begin_with
 from mwmae.checkpoints import (
@@ -315,6 +315,7 @@ def step(
         self.model, batches, self.accelerator, lambda: (stop.is_set(), self.late_to_save()))
     self.consistent = False
     move_weights(self.model, self.optimizer, numbers, rate, self.config.clip_norm)
+    move_teacher(self.module, numbers, teacher_decay(epoch, self.config))
     self.state["step"] += 1
     self.consistent = True
     clips = [batch["index"] for batch, weight in batches if weight]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['learning_rate', 'make_optimizer', 'epoch_order', 'steps_per_epoch', 'step_batches', 'add_gradients', 'move_weights',
-           'held_out_loss', 'band_mean_loss']
+           'teacher_decay', 'move_teacher', 'held_out_loss', 'band_mean_loss']
 
 # %% ../nbs/12_training.ipynb #ef1dc6ab
 import contextlib
@@ -134,6 +134,29 @@ def move_weights(
     optimizer.step()
     optimizer.zero_grad()
 
+# %% ../nbs/12_training.ipynb #0aaf5b32
+def teacher_decay(
+    epoch: float,  # epochs done, with their fraction
+    config,  # has teacher_decay, teacher_decay_end and epochs
+) -> float:  # share of its weights that a teacher keeps in the next step
+    """Decay of the teacher's running mean, in a straight line over the run.
+
+    Reads `teacher_decay`, `teacher_decay_end` and `epochs` of `config`.
+    """
+    begin, end = config.teacher_decay, config.teacher_decay_end
+    return begin + (end - begin) * min(epoch / config.epochs, 1.0)
+
+# %% ../nbs/12_training.ipynb #f8476e2b
+def move_teacher(
+    model: MaskedAutoencoder,  # the model, perhaps without a teacher
+    numbers: Tensor,  # what `add_gradients` returned
+    decay: float,  # share of its weights that the teacher keeps
+):
+    "Let the teacher follow, unless loss or gradient is not finite."
+    if model.teacher is not None:
+        moved = numbers[:2].isfinite().all()
+        model.teacher.follow(model.encoder, (1 - decay) * moved)
+
 # %% ../nbs/12_training.ipynb #f8f37e66
 @torch.no_grad()
 def held_out_loss(
@@ -156,7 +179,12 @@ def band_mean_loss(
     train: Tensor,  # (c, frames, mels) training crops
     batches: list,  # dictionaries with 'spectrogram' (b, frames, mels) and 'noise' (b, n)
 ) -> float:  # mean over all clips
-    "Masked loss of a guess that knows nothing but the mean of each mel band."
+    """Masked loss of a guess that knows nothing but the mean of each mel band.
+
+    Targets of a teacher have no bands, but a known loss of the simplest guess; then it is that.
+    """
+    if config.predicts.guess_loss is not None:
+        return config.predicts.guess_loss
     means = train.mean((0, 1)).expand(1, config.frames, -1)  # (1, frames, mels)
     guess = patchify(means, config.patch_size)  # (1, n, patch values)
     losses = []
