@@ -305,7 +305,8 @@ def describe_run(
     "What is about to happen: data, model, machine, steps and learning rate."
     config, corpus, device = run.config, run.corpus, run.accelerator.device.type
     mix = f" ({corpus.about})" if hasattr(corpus, "about") else ""
-    millions = sum(p.numel() for p in run.module.parameters()) / 1e6
+    weights = run.module.named_parameters()
+    millions = sum(p.numel() for name, p in weights if not name.startswith("teacher.")) / 1e6
     peak = config.base_lr * config.batch / 256
     parts = f", at most {config.micro_batch} at once" if config.micro_batch else ""
     return (
