@@ -309,21 +309,14 @@ def encode(
     units: Tensor,  # (u, unit frames, mels) standardised
 ) -> Tensor:  # (u, steps of a unit, timestamp_embedding_size) float32
     "Embed units, all in one pass."
-    caught, encoder, layers = {}, self.encoder, self.config.layers or []
-    hooks = []
-    for layer in set(layers):
-        catch = lambda block, inputs, output, layer=layer: caught.update({layer: output})
-        hooks.append(encoder.blocks[layer - 1].register_forward_hook(catch))
+    encoder, layers = self.encoder, self.config.layers or []
+    outputs: list[Tensor] | None = [] if layers else None
     kind = next(encoder.parameters()).dtype
     mixed = self.config.precision == "bf16" and kind == torch.float32  # as in training
-    try:
-        with torch.autocast(units.device.type, torch.bfloat16, enabled=mixed):
-            features = encoder.features(units.to(kind))  # (u, steps, size)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if layers:
-        features = torch.cat([encoder.by_step(caught[layer]) for layer in layers], dim=-1)
+    with torch.autocast(units.device.type, torch.bfloat16, enabled=mixed):
+        features = encoder.features(units.to(kind), outputs)  # (u, steps, size)
+    if outputs:
+        features = torch.cat([encoder.by_step(outputs[layer - 1]) for layer in layers], dim=-1)
     return features.float()
 
 # %% ../nbs/28_embed.ipynb #8fe6394c

@@ -299,9 +299,10 @@ def by_step(
 def features(
     self: Encoder,
     spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
+    outputs: list | None = None,  # gets the output of every block (b, extra + n, width)
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
     "Embedding of every time step."
-    return self.by_step(self(patchify(spectrogram, self.config.patch_size)))
+    return self.by_step(self(patchify(spectrogram, self.config.patch_size), outputs=outputs))
 
 # %% ../nbs/10_model.ipynb #72aeea23
 class Decoder(nn.Module):
