@@ -115,7 +115,6 @@ class Target:
     needs_teacher = False  # whether `make` gets the outputs of a teacher, in place of the patches
     is_picture = True  # whether a prediction stands for values of the spectrogram
     guess = "mean of each band"  # what a guess that knows nothing of a clip would say
-    guess_loss: float | None = None  # the loss of that guess; None: it has to be measured
 
     def size(
         self,

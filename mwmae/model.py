@@ -346,6 +346,7 @@ class MAEOutput(NamedTuple):
     clip_losses: Tensor  # (b,) loss of each clip
     prediction: Tensor  # (b, n, values of the target)
     mask: Tensor  # (b, n) 1 where a patch was hidden
+    target: Tensor  # (b, n, values of the target) what the prediction was compared with
 
 # %% ../nbs/10_model.ipynb #2f6094fd
 class MaskedAutoencoder(nn.Module):
@@ -388,7 +389,7 @@ class MaskedAutoencoder(nn.Module):
         losses = masked_loss(prediction, target, masking.mask)
         if config.utterance_loss:
             losses = losses + config.utterance_loss * utterance_loss(tokens[:, 0], target)
-        return MAEOutput(losses.mean(), losses, prediction, masking.mask)
+        return MAEOutput(losses.mean(), losses, prediction, masking.mask, target)
 
 # %% ../nbs/10_model.ipynb #606e2bfa
 @torch.inference_mode()

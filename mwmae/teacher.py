@@ -75,7 +75,7 @@ class TeacherTarget(Target):
     "The mean of what all blocks of a teacher make of a patch (data2vec 2.0, Baevski 2022)."
 
     needs_teacher, is_picture = True, False
-    guess, guess_loss = "mean of all targets", 1.0
+    guess = "mean of each place"
 
     def size(
         self,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['learning_rate', 'make_optimizer', 'epoch_order', 'steps_per_epoch', 'step_batches', 'add_gradients', 'move_weights',
-           'teacher_decay', 'move_teacher', 'held_out_loss', 'band_mean_loss']
+           'teacher_decay', 'move_teacher', 'held_out_loss', 'band_mean_loss', 'place_mean_loss']
 
 # %% ../nbs/12_training.ipynb #ef1dc6ab
 import contextlib
@@ -179,12 +179,7 @@ def band_mean_loss(
     train: Tensor,  # (c, frames, mels) training crops
     batches: list,  # dictionaries with 'spectrogram' (b, frames, mels) and 'noise' (b, n)
 ) -> float:  # mean over all clips
-    """Masked loss of a guess that knows nothing but the mean of each mel band.
-
-    Targets of a teacher have no bands, but a known loss of the simplest guess; then it is that.
-    """
-    if config.predicts.guess_loss is not None:
-        return config.predicts.guess_loss
+    "Masked loss of a guess that knows nothing but the mean of each mel band."
     means = train.mean((0, 1)).expand(1, config.frames, -1)  # (1, frames, mels)
     guess = patchify(means, config.patch_size)  # (1, n, patch values)
     losses = []
@@ -193,3 +188,22 @@ def band_mean_loss(
         target = config.predicts.make(patchify(batch["spectrogram"], config.patch_size))
         losses.append(masked_loss(guess.expand_as(target), target, mask))
     return torch.cat(losses).double().mean().item()
+
+# %% ../nbs/12_training.ipynb #edfc27a6
+@torch.no_grad()
+def place_mean_loss(
+    model: MaskedAutoencoder,  # the model
+    batches: list,  # dictionaries with 'spectrogram' (b, frames, mels) and 'noise' (b, n)
+) -> float:  # mean over all clips
+    "Loss of a guess that knows only the mean of the other clips' targets at each place."
+    was_training = model.training
+    model.eval()
+    clips, total, squares = 0, 0.0, 0.0
+    for batch in batches:
+        target = model(batch["spectrogram"], batch["noise"]).target.double()  # (b, n, values)
+        clips += len(target)
+        total = total + target.sum(0)  # (n, values)
+        squares = squares + target.square().sum(0)
+    model.train(was_training)
+    variance = squares / clips - (total / clips).square()  # (n, values)
+    return variance.mean().item() * (clips / max(1, clips - 1)) ** 2
