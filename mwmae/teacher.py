@@ -7,6 +7,7 @@ __all__ = ['Teacher', 'TeacherTarget', 'utterance_loss']
 
 # %% ../nbs/09a_teacher.ipynb #12d169f4
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +87,7 @@ class TeacherTarget(Target):
 
     def make(
         self,
-        patches: list[Tensor],  # (b, n, width) for each block of the teacher
+        patches: Any,  # a list: (b, n, width) for each block of the teacher
     ) -> Tensor:  # (b, n, width)
         "What the prediction is compared with."
         total = torch.zeros((), device=patches[0].device)

@@ -198,7 +198,9 @@ def place_mean_loss(
     "Loss of a guess that knows only the mean of the other clips' targets at each place."
     was_training = model.training
     model.eval()
-    clips, total, squares = 0, 0.0, 0.0
+    clips = 0
+    total: Any = 0.0
+    squares: Any = 0.0
     for batch in batches:
         target = model(batch["spectrogram"], batch["noise"]).target.double()  # (b, n, values)
         clips += len(target)
