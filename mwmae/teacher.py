@@ -109,9 +109,9 @@ def utterance_loss(
     class_token: Tensor,  # (b, width) the student's
     target: Tensor,  # (b, n, width) what was to be predicted for each patch
 ) -> Tensor:  # (b,) one loss for each clip, in the precision of `target`
-    "Mean squared error between a class token and the mean of the targets (EAT, Chen 2024)."
-    error = class_token.to(target.dtype) - target.mean(1)  # (b, width)
-    return error.square().mean(-1)
+    "Mean squared error of a class token, for the normalised mean of targets (EAT, Chen 2024)."
+    mean = F.layer_norm(target.mean(1), target.shape[-1:])  # (b, width)
+    return (class_token.to(target.dtype) - mean).square().mean(-1)
 
 # %% ../nbs/09a_teacher.ipynb #c8e806e0
 TARGETS["teacher"] = TeacherTarget()
