@@ -36,7 +36,9 @@ from mwmae.crops import CropDataset, split_held_out, to_device
 from mwmae.mix import make_crops
 from mwmae.model import CHOICES, MAEConfig, MaskedAutoencoder, model_config
 from mwmae.settings import machine_settings, open_data
-from mwmae.training import held_out_loss, learning_rate, make_optimizer, step_batches, steps_per_epoch
+from mwmae.training import (
+    held_out_loss, learning_rate, make_optimizer, move_teacher, step_batches, steps_per_epoch, teacher_decay,
+)
 
 RESULTS = Path(__file__).parent / "results" / "variants.csv"
 MORE = {  # variants that are no single entry of a registry
@@ -44,6 +46,7 @@ MORE = {  # variants that are no single entry of a registry
     "rel_pos_bias": {"rel_pos_bias": True}, "learned_positions": {"learned_positions": True},
     "qk_norm": {"qk_norm": True}, "layer_scale 1e-5": {"layer_scale": 1e-5}, "layer_scale 0.1": {"layer_scale": 0.1},
     "drop_path 0.1": {"drop_path": 0.1},
+    "utterance_loss 1": {"target": "teacher", "utterance_loss": 1.0, "cls_token": True},
     "rms, swiglu, qk_norm, rotary": {"norm": "rms", "feed_forward": "swiglu", "qk_norm": True, "positions": "rotary"},
     "macaron of half the depth": {"block": "macaron", "encoder_depth": 2, "decoder_depth": 1},
 }
@@ -77,7 +80,8 @@ def one_run(settings, seed, steps, corpus, clock) -> dict:
     per_epoch = steps_per_epoch(chosen, len(train))
     epochs = steps / per_epoch
     way = SimpleNamespace(base_lr=chosen.base_lr, batch=chosen.batch, beta2=chosen.beta2, weight_decay=chosen.weight_decay,
-                          epochs=epochs, warmup=epochs / 10, seed=seed, micro_batch=None)
+                          epochs=epochs, warmup=epochs / 10, seed=seed, micro_batch=None,
+                          teacher_decay=chosen.teacher_decay, teacher_decay_end=chosen.teacher_decay_end)
     torch.manual_seed(seed)
     shape = model_config(chosen.model, **settings)
     model = MaskedAutoencoder(shape)
@@ -88,16 +92,19 @@ def one_run(settings, seed, steps, corpus, clock) -> dict:
         ((pairs, _),) = step_batches(way, len(train), step)
         batch = to_device(crops.gather(pairs), torch.device("cpu"))
         begin = clock()
-        model(batch["spectrogram"], batch["noise"]).loss.backward()
+        loss = model(batch["spectrogram"], batch["noise"]).loss
+        loss.backward()
         optimizer.param_groups[0]["lr"] = learning_rate(step / per_epoch, way)
         optimizer.step()
         optimizer.zero_grad()
+        move_teacher(model, loss[None], teacher_decay(step / per_epoch, way))
         times.append(clock() - begin)
     after = held_out_loss(model, held_out)
     model.config = replace(shape, masking="random")
     alike = held_out_loss(model, held_out) if shape.target == "patches" else None
+    parameters = sum(p.numel() for part in (model.encoder, model.decoder) for p in part.parameters())
     return {"before": before, "after": after, "random_masks": alike,
-            "parameters": sum(p.numel() for p in model.parameters()) / 1e6, "steps_per_second": 1 / statistics.median(times)}
+            "parameters": parameters / 1e6, "steps_per_second": 1 / statistics.median(times)}
 
 
 @call_parse

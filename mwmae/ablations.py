@@ -116,8 +116,10 @@ def _same_loss(
     one: Outcome,  # a run
     other: Outcome,  # another
 ) -> bool:
-    "Whether the losses of two runs are of the same task."
+    "Whether the losses of two runs are of the same task; every run has a teacher of its own."
     first, second = one.config.model_config(), other.config.model_config()
+    if first.predicts.needs_teacher:
+        return False
     names = ("frames", "mels", "patch_size", "mask_ratio", "masking", "predicts")
     return all(getattr(first, name) == getattr(second, name) for name in names)
 

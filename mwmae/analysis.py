@@ -282,18 +282,28 @@ def _check_options(
         numbers = ", ".join(map(str, shown))
         raise InputError(f"shown is {numbers}, expected numbers of clips from 1 to {clips}")
 
+# %% ../nbs/57_analysis.ipynb #5fd135c8
+def _left_out(
+    models: dict[str, MaskedAutoencoder],  # by name
+) -> str:  # a sentence; empty if all is there
+    "What cannot be analysed, and why."
+    if "decoder" not in parts_of(*models.values()):
+        return "Without a decoder in every model there are no reconstructions, and no Figure 7."
+    if not all(model.config.predicts.is_picture for model in models.values()):
+        return "A model predicts no picture, so there are no reconstructions."
+    return ""
+
 # %% ../nbs/57_analysis.ipynb #24cd379e
 def _about(
     folders: dict[str, str],  # of the models, by name
-    whole: bool,  # whether every model has a decoder
+    left_out: str,  # a sentence on what there is not; empty if there is all
     used: str,  # clips and options, Markdown
 ) -> str:  # Markdown
     "What was analysed."
     lines = [f"{markdown_text(name)}: `{markdown_text(folder)}`"
              for name, folder in folders.items()]
-    if not whole:
-        lines.append(
-            "Without a decoder in every model there are no reconstructions, and no Figure 7.")
+    if left_out:
+        lines.append(left_out)
     return "\n".join(f"- {line}" for line in [*lines, used])
 
 # %% ../nbs/57_analysis.ipynb #bb969104
@@ -320,7 +330,7 @@ def analyse(
     _check_chosen(models, **chosen)
     for ratio in ratios:
         visible_count(config.patches, ratio)
-    whole = "decoder" in parts_of(*models.values())
+    left_out = _left_out(models)
     report = _AnalysisFolder(out, list(formats))
     with tempfile.TemporaryDirectory() as scratch:
         crops = open_crops(data, config, clips, scratch, seed)
@@ -328,14 +338,14 @@ def analyse(
             remove_leftovers(report.folder / "figures")
             _write_attention(report, models, crops, shown[0], **chosen)
             _write_similarity(report, models, crops, tokens, variance)
-            if whole:
+            if not left_out:
                 _write_reconstructions(report, models, crops, ratios, shown)
             names = [crops.corpus.name(int(i)) for i in crops.indices]
             table = pd.DataFrame({"clip": range(1, len(names) + 1), "name": names})
             report.table("clips", table)
             used = (f"{clips} clips of {markdown_text(data)} (`clips.csv`), seed {seed}; heads "
                     f"compared on at most {tokens:,} patches, variance kept {variance:g}")
-            report.readme(_about(dict(zip(models, folders)), whole, used))
+            report.readme(_about(dict(zip(models, folders)), left_out, used))
     return report
 
 # %% ../nbs/57_analysis.ipynb #4bf6d981

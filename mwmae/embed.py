@@ -365,20 +365,13 @@ def unit_outputs(
     units: Tensor,  # (u, unit frames, mels) standardised
 ) -> list[Tensor]:  # (u, extra + n, width) tokens, from each of the layers, or of the final output
     "Pass units through the encoder, all at once."
-    caught, encoder, layers = {}, self.encoder, self.config.layers or []
-    hooks = []
-    for layer in set(layers):
-        catch = lambda block, inputs, output, layer=layer: caught.update({layer: output})
-        hooks.append(encoder.blocks[layer - 1].register_forward_hook(catch))
+    encoder, layers = self.encoder, self.config.layers or []
+    outputs: list[Tensor] | None = [] if layers else None
     kind = next(encoder.parameters()).dtype
     mixed = self.config.precision == "bf16" and kind == torch.float32  # as in training
-    try:
-        with torch.autocast(units.device.type, torch.bfloat16, enabled=mixed):
-            final = encoder(patchify(units.to(kind), encoder.config.patch_size))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [caught[layer] for layer in layers] or [final]
+    with torch.autocast(units.device.type, torch.bfloat16, enabled=mixed):
+        final = encoder(patchify(units.to(kind), encoder.config.patch_size), outputs=outputs)
+    return [outputs[layer - 1] for layer in layers] if outputs else [final]
 
 # %% ../nbs/28_embed.ipynb #8da37080
 class UnitFeatures(NamedTuple):

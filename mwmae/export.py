@@ -360,8 +360,14 @@ def export_autoencoder(
     model: MaskedAutoencoder,  # the model, encoder and decoder
     path: str | Path,  # the file to write, usually with the suffix .onnx
 ):
-    "Write encoder and decoder for onnxruntime, whole or not at all; weights in half precision."
+    """Write encoder and decoder for onnxruntime, whole or not at all; weights in half precision.
+
+    Raises `InputError` for a model that predicts no picture.
+    """
     onnx, _ = _need_onnx()
+    if not model.config.predicts.is_picture:
+        raise InputError(f"target is {model.config.target!r}, expected one that predicts values of "
+                         "the spectrogram; the encoder alone can be exported")
     n = model.config.patches
     example = (torch.zeros(model.config.frames, model.config.mels), torch.arange(0, n, 5),
                torch.tensor(0))

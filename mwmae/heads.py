@@ -394,6 +394,7 @@ def open_model(
         model = MaskedAutoencoder(encoder.config).eval()
     model.encoder = encoder
     model.decoder = None  # type: ignore[assignment]  # such a model has none
+    model.teacher = None
     return model
 
 # %% ../nbs/54_heads.ipynb #a2fcb03c

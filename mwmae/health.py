@@ -121,7 +121,7 @@ def training_clips(
 def not_learning(
     run: RunTables,  # a run
 ) -> str | None:  # what is wrong and what to try
-    "Whether the held-out loss was never better than the mean of each band."
+    "Whether the held-out loss was never better than that of the simplest guess."
     last, guess = _last_three(run, after=run.config.warmup), run.state.get("band_mean_loss")
     if guess is None:
         raise NotYet("it takes a checkpoint, there is none")
@@ -133,8 +133,8 @@ def not_learning(
     if last.min() < guess or once_better or (_falls(run) and done < steps):
         return None
     before = run.loss_before
-    found = (f"The last three held-out losses are {_listed(last)}; predicting the mean of each "
-             f"band gets {guess:.3f}. Before the first step it was {before:.3f}.")
+    found = (f"The last three held-out losses are {_listed(last)}; predicting the "
+             f"{_target(run).guess} gets {guess:.3f}. Before the first step it was {before:.3f}.")
     if abs(before - last.mean()) < 0.05 * abs(before - guess):
         return (f"{found} So the weights have hardly moved. Try a larger --base_lr: it is "
                 f"{run.config.base_lr:.2g}, usual here is {usual_rate(run):.2g}.")
@@ -148,6 +148,11 @@ def not_learning(
     return (f"{found} It no longer falls. Try another --base_lr: it is {run.config.base_lr:.2g}, "
             f"usual here is {usual_rate(run):.2g}. If that is not it, listen to some of the "
             "sounds: silence and noise teach nothing.")
+
+
+def _target(run):
+    "What a run predicts."
+    return run.config.model_config().predicts
 
 
 def _listed(values):
@@ -179,7 +184,7 @@ def rate_too_high(
     "Whether the training loss climbs, or gradients grow."
     losses, norms = [_block_medians(run.log, name) for name in ("loss", "gradient_norm")]
     start, found = np.nanmax([run.loss_before, losses[0]]), []
-    climb = _worst_climb(losses, start)
+    climb = None if _target(run).needs_teacher else _worst_climb(losses, start)
     if climb:
         found.append(f"The training loss climbed from {climb[0]:.3f} to {climb[1]:.3f} (medians of "
                      f"a twentieth of the steps); before the first step it was "
@@ -215,6 +220,9 @@ def overfitting(
 ) -> str | None:  # what is wrong and what to try
     "Whether the held-out loss rises while the training loss falls."
     measured = run.measured
+    if _target(run).needs_teacher:
+        raise NotYet("the targets of a teacher change, so losses of early and late steps are of "
+                     "different tasks")
     if len(measured) < 9 or measured.step.iloc[-1] < _FEW_STEPS:
         raise NotYet(f"it takes nine measurements in {_FEW_STEPS} steps, there are {len(measured)}")
     held_out = measured.held_out_loss.rolling(3, center=True).mean()
@@ -341,5 +349,5 @@ def _describe(run, tables):
     if len(losses):
         parts.append(f"held-out loss {tables.loss_before:.3f} before, {losses.iloc[-1]:.3f} now")
     if "band_mean_loss" in state:
-        parts.append(f"predicting the mean of each band: {state['band_mean_loss']:.3f}")
+        parts.append(f"predicting the {_target(tables).guess}: {state['band_mean_loss']:.3f}")
     return "; ".join(parts)

@@ -112,6 +112,17 @@ def masked_loss(
 class Target:
     "What the decoder learns to predict: the patches as they are."
 
+    needs_teacher = False  # whether `make` gets the outputs of a teacher, in place of the patches
+    is_picture = True  # whether a prediction stands for values of the spectrogram
+    guess = "mean of each band"  # what a guess that knows nothing of a clip would say
+
+    def size(
+        self,
+        config,  # shape of the model, has patch_values and encoder_width
+    ) -> int:  # number of values
+        "How many values are predicted for each patch."
+        return config.patch_values
+
     def make(
         self,
         patches: Tensor,  # (b, n, patch values) what was there

@@ -30,6 +30,7 @@ from .fast_attention import ATTENTION
 from .patterns import PATTERNS
 from .pattern_attention import block_attention, check_pattern
 from .blocks import BLOCKS, check_branches, FEED_FORWARD, make_blocks, NORMS
+from .teacher import Teacher, utterance_loss
 
 # %% ../nbs/10_model.ipynb #9d3a918c
 _LIMITS = {  # largest values of a config
@@ -96,10 +97,11 @@ class MAEConfig:
     decoder_qk_norm: bool | None = None  # of the decoder alone; None: as `qk_norm`
     decoder_layer_scale: float | None = None  # of the decoder alone; None: as `layer_scale`
     decoder_drop_path: float | None = None  # of the decoder alone; None: as `drop_path`
+    utterance_loss: float = 0.0  # weight of the class token's loss, for the target of a teacher
 
     # settings that are saved only if they are not the default
     optional = (*CHOICES, "qk_norm", "layer_scale", "drop_path", "decoder_qk_norm",
-                "decoder_layer_scale", "decoder_drop_path", "registers")
+                "decoder_layer_scale", "decoder_drop_path", "registers", "utterance_loss")
 
     def __post_init__(self):
         _check_parts(self)
@@ -118,6 +120,11 @@ def _check_parts(config):
             find_part(parts, name, setting)
     if config.norm_pix_loss and config.target != "patches":
         raise InputError(f"norm_pix_loss goes with target patches, found {config.target!r}")
+    if not 0 <= config.utterance_loss <= 1000:
+        raise InputError(f"utterance_loss is {config.utterance_loss}, expected 0 to 1000")
+    if config.utterance_loss and not (config.predicts.needs_teacher and config.cls_token):
+        raise InputError("utterance_loss goes with the target of a teacher and with a class token, "
+                         f"found target {config.target!r} and cls_token {config.cls_token}")
 
 # %% ../nbs/10_model.ipynb #24eabeb7
 def _check_shape(config):
@@ -255,6 +262,7 @@ class Encoder(nn.Module):
         self,
         patches: Tensor,  # (b, n, patch values) all patches of the spectrogram
         ids_keep: Tensor | None = None,  # (b, k) the visible ones; None: all
+        outputs: list | None = None,  # gets the output of every block (b, extra + k, width)
     ) -> Tensor:  # (b, extra + k, width), after a class token and registers
         "Tokens of the visible patches, in the order of `ids_keep`."
         positions = self.positions[-self.config.patches :]  # (n, width), those of the patches
@@ -271,6 +279,8 @@ class Encoder(nn.Module):
         places = [ids_keep] if by_place else []
         for block in self.blocks:
             tokens = block(tokens, rotate, *places)
+            if outputs is not None:
+                outputs.append(tokens)
         return self.norm(tokens)
 
 # %% ../nbs/10_model.ipynb #ace632cb
@@ -289,9 +299,10 @@ def by_step(
 def features(
     self: Encoder,
     spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
+    outputs: list | None = None,  # gets the output of every block (b, extra + n, width)
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
     "Embedding of every time step."
-    return self.by_step(self(patchify(spectrogram, self.config.patch_size)))
+    return self.by_step(self(patchify(spectrogram, self.config.patch_size), outputs=outputs))
 
 # %% ../nbs/10_model.ipynb #72aeea23
 class Decoder(nn.Module):
@@ -311,13 +322,13 @@ class Decoder(nn.Module):
         self.positions = nn.Parameter(table, config.trains_positions)
         heads = config.decoder_heads or len(config.decoder_windows)
         self.blocks, self.norm = _new_blocks(config, "decoder", heads)
-        self.predict = lecun_linear(width, config.patch_values)
+        self.predict = lecun_linear(width, config.predicts.size(config))
 
     def forward(
         self,
         tokens: Tensor,  # (b, extra + k, encoder width), after a class token and registers
         ids_restore: Tensor,  # (b, n) where each patch stands among visible and hidden ones
-    ) -> Tensor:  # (b, n, patch values)
+    ) -> Tensor:  # (b, n, values of the target), for pixels those of a patch
         "The predicted values of all patches, in their order on the spectrogram."
         tokens = self.embed(tokens)  # (b, k, width)
         extra, visible = tokens[:, : self.extra], tokens[:, self.extra :]
@@ -333,8 +344,9 @@ class MAEOutput(NamedTuple):
     "What one pass of a masked autoencoder returns."
     loss: Tensor  # () mean over the clips
     clip_losses: Tensor  # (b,) loss of each clip
-    prediction: Tensor  # (b, n, patch values)
+    prediction: Tensor  # (b, n, values of the target)
     mask: Tensor  # (b, n) 1 where a patch was hidden
+    target: Tensor  # (b, n, values of the target) what the prediction was compared with
 
 # %% ../nbs/10_model.ipynb #2f6094fd
 class MaskedAutoencoder(nn.Module):
@@ -347,6 +359,15 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.teacher = Teacher(self.encoder) if config.predicts.needs_teacher else None
+
+    def targets(
+        self,
+        patches: Tensor,  # (b, n, patch values) all patches of the spectrogram
+    ) -> Tensor:  # (b, n, values of the target)
+        "What the prediction is compared with."
+        seen = patches if self.teacher is None else self.teacher(patches)
+        return self.config.predicts.make(seen)
 
     def forward(
         self,
@@ -363,9 +384,12 @@ class MaskedAutoencoder(nn.Module):
         patches = patchify(spectrogram, config.patch_size)
         masking = MASKING[config.masking](noise, config.mask_ratio, config.grid)
         tokens = self.encoder(patches, masking.ids_keep)  # (b, k, encoder width)
-        prediction = self.decoder(tokens, masking.ids_restore)  # (b, n, patch values)
-        losses = masked_loss(prediction, config.predicts.make(patches), masking.mask)
-        return MAEOutput(losses.mean(), losses, prediction, masking.mask)
+        prediction = self.decoder(tokens, masking.ids_restore)  # (b, n, values of the target)
+        target = self.targets(patches)
+        losses = masked_loss(prediction, target, masking.mask)
+        if config.utterance_loss:
+            losses = losses + config.utterance_loss * utterance_loss(tokens[:, 0], target)
+        return MAEOutput(losses.mean(), losses, prediction, masking.mask, target)
 
 # %% ../nbs/10_model.ipynb #606e2bfa
 @torch.inference_mode()
@@ -375,7 +399,10 @@ def fill_gaps(
     noise: Tensor,  # (b, n) decides what is hidden
     mask_ratio: float | None = None,  # share of the patches to hide; default: as in training
 ) -> tuple[Tensor, Tensor]:  # (b, n, patch values) predictions, and (b, n) mask: 1 where hidden
-    "Hide patches and let the model fill the gaps; a prediction becomes a picture by its target."
+    """Hide patches and let the model fill the gaps; a prediction becomes a picture by its target.
+
+    Raises `InputError` for a model that predicts no picture.
+    """
     config = model.config
     patches = patchify(spectrogram, config.patch_size)
     ratio = config.mask_ratio if mask_ratio is None else mask_ratio
@@ -453,12 +480,18 @@ def model_cost(
     with torch.device("meta"):
         model = MaskedAutoencoder(config)
         clip = torch.zeros(1, config.frames, config.mels)
-    flops = {}
-    for name, run in (("training", model), ("embedding", model.encoder.features)):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            run(clip)
-        flops[name] = counter.get_total_flops()
+        patches = patchify(clip, config.patch_size)
+    taught = 0 if model.teacher is None else _forward_flops(model.teacher, patches)
+    learnt = _forward_flops(model, clip) - taught
     return dict(
         encoder_parameters=sum(p.numel() for p in model.encoder.parameters()),
         decoder_parameters=sum(p.numel() for p in model.decoder.parameters()),
-        training_flops=3 * flops["training"], embedding_flops=flops["embedding"])
+        training_flops=3 * learnt + taught,  # a teacher goes forward only
+        embedding_flops=_forward_flops(model.encoder.features, clip))
+
+
+def _forward_flops(run, given):
+    "Floating-point operations of a forward pass."
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run(given)
+    return counter.get_total_flops()

@@ -97,7 +97,7 @@ def _large_shapes(config, part):
     if part == "encoder":
         shapes["encoder.patch_embed.proj.weight"] = (width, 1, *config.patch_size)
     else:
-        shapes["decoder.predict.weight"] = (config.patch_values, width)
+        shapes["decoder.predict.weight"] = (config.predicts.size(config), width)
     for block in range(depth):
         name = f"{part}.blocks.{block}"
         shapes |= _block_shapes(config, part, name)
@@ -275,7 +275,7 @@ def begin_with(
     model: MaskedAutoencoder,  # the model, changed in place
     folder: str | Path,  # a model folder or checkpoint, perhaps of another length
 ) -> list[str]:  # names of the decoder's tensors that did not fit and begin anew
-    """Take over the weights of another model.
+    """Take over the weights of another model; a teacher begins as a copy of the encoder.
 
     Raises `InputError` if its encoder is of another shape.
     """
@@ -295,5 +295,9 @@ def begin_with(
         if name.startswith("decoder.") and not fits:
             anew.append(name)
     kept = {name: tensors[name] for name in tensors if name in own or name.startswith("encoder.")}
+    for name in own:
+        source = name.removeprefix("teacher.")
+        if source != name and source in kept:
+            kept[name] = kept[source]
     load_weights(model, kept | {name: own[name] for name in anew}, folder)
     return anew

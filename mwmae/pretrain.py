@@ -76,12 +76,13 @@ def summary(
     last = list_checkpoints(run / "checkpoints")[-1]
     better = state["loss"] < state["band_mean_loss"]
     word = "learnt:" if better else "loss:  "
+    guess = f"the {config.model_config().predicts.guess}"
     following = f"mwmae_pretrain --data FOLDER --init {run}    (go on with other sounds)"
     if config.data == "builtin":
         following = "mwmae_pretrain --data FOLDER    (sound of your own)"
     lines = [
         f"{word} held-out masked loss {state['loss_before']:.3f} before, "
-        f"{state['loss']:.3f} after; predicting each band's mean: {state['band_mean_loss']:.3f}"]
+        f"{state['loss']:.3f} after; predicting {guess}: {state['band_mean_loss']:.3f}"]
     if not better:
         lines.append("        not yet better than the mean: more epochs or more sounds may help")
     scores = [f"{name.replace('_', ' ')} {state[f'{name}_before']:.0%} before, "
@@ -89,7 +90,7 @@ def summary(
     if scores:
         lines.append(f"probe:  {'; '.join(scores)}")
     lines.append(f"saved:  {last}, pictures in {run / 'figures'}")
-    own_shape = saved_settings(config).keys() & set(MAEConfig.optional)
+    own_shape = saved_settings(config).keys() & {*MAEConfig.optional, "cls_token"}
     if not own_shape:  # else `--init` needs more words
         lines.append(f"next:   {following}")
     return "\n".join(lines)

@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 
 from .audio import InputError
 from .systems import flush_file
-from .masking import show_reconstruction
+from .masking import show_reconstruction, Target
+from .model import MAEConfig
 from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
     remove_leftovers, save_config, shown,
@@ -123,11 +124,18 @@ def show_losses(
     newest = newest_checkpoint(Path(run) / "checkpoints", lambda _: None)
     guess = check_checkpoint(newest).get("band_mean_loss") if newest else None
     if isinstance(guess, (int, float)):
-        ax.axhline(guess, color="grey", ls=":", label="mean of each band")
+        ax.axhline(guess, color="grey", ls=":", label=_guess_name(newest))
     ax.set(xlabel="epoch", ylabel="masked loss", ylim=(0, None))
     scores = _show_probe(log, ax) if PROBED[0] in log else []
     ax.legend(handles=[*ax.lines, *scores], fontsize=8 if scores else None)
     return ax
+
+
+def _guess_name(checkpoint):
+    "What the simplest guess of a run is called."
+    with contextlib.suppress(InputError):  # a part that --code added may be missing here
+        return load_config(MAEConfig, checkpoint / "config.json").predicts.guess
+    return Target.guess
 
 
 def _show_probe(log, ax):
@@ -144,9 +152,12 @@ def _show_probe(log, ax):
 @style.context(INSTALLED / "style.mplstyle")
 def _save_figures(run, model, batch):
     "Draw the loss curve and reconstructions of up to three held-out clips; their paths by name."
-    paths = {name: run / "figures" / f"{name}.png" for name in ("loss", "reconstruction")}
+    paths = {"loss": run / "figures" / "loss.png"}
     with atomic_file(paths["loss"]) as temporary:
         show_losses(run).figure.savefig(temporary, format="png")
+    if not model.config.predicts.is_picture:
+        return paths
+    paths["reconstruction"] = run / "figures" / "reconstruction.png"
     clips = min(3, len(batch["spectrogram"]))
     figure = Figure(figsize=(8, 1.8 * clips), layout="constrained")
     rows = figure.subplots(clips, 3, sharex=True, sharey=True, squeeze=False)
@@ -294,7 +305,8 @@ def describe_run(
     "What is about to happen: data, model, machine, steps and learning rate."
     config, corpus, device = run.config, run.corpus, run.accelerator.device.type
     mix = f" ({corpus.about})" if hasattr(corpus, "about") else ""
-    millions = sum(p.numel() for p in run.module.parameters()) / 1e6
+    weights = run.module.named_parameters()
+    millions = sum(p.numel() for name, p in weights if not name.startswith("teacher.")) / 1e6
     peak = config.base_lr * config.batch / 256
     parts = f", at most {config.micro_batch} at once" if config.micro_batch else ""
     return (

@@ -28,8 +28,8 @@ from torch import Tensor
 from .audio import InputError
 from .model import MaskedAutoencoder
 from mwmae.training import (
-    add_gradients, band_mean_loss, held_out_loss, learning_rate, make_optimizer, move_weights,
-    steps_per_epoch,
+    add_gradients, band_mean_loss, held_out_loss, learning_rate, make_optimizer, move_teacher,
+    move_weights, place_mean_loss, steps_per_epoch, teacher_decay,
 )
 from .models import begin_with
 from mwmae.checkpoints import (
@@ -223,7 +223,10 @@ def start(self: Run):
     count = min(len(self.examples), 256)
     some = to_device(self.examples.gather([(0, i) for i in range(count)]), self.accelerator.device)
     batches = self.held_out_batches()
-    guess = band_mean_loss(self.module.config, some["spectrogram"], batches)
+    if self.module.config.predicts.needs_teacher:
+        guess = place_mean_loss(self.plain, batches)
+    else:
+        guess = band_mean_loss(self.module.config, some["spectrogram"], batches)
     self.state["band_mean_loss"] = guess
     self.state["loss_before"] = self.state["loss"] = held_out_loss(self.plain, batches)
     self.measure_probe()
@@ -315,6 +318,7 @@ def step(
         self.model, batches, self.accelerator, lambda: (stop.is_set(), self.late_to_save()))
     self.consistent = False
     move_weights(self.model, self.optimizer, numbers, rate, self.config.clip_norm)
+    move_teacher(self.module, numbers, teacher_decay(epoch, self.config))
     self.state["step"] += 1
     self.consistent = True
     clips = [batch["index"] for batch, weight in batches if weight]
@@ -336,6 +340,8 @@ def measure(
 ):
     "Measure the held-out loss after the last step."
     self.pending[-1].held_out = self.state["loss"] = held_out_loss(self.plain, held_out)
+    if self.module.config.predicts.needs_teacher:  # such targets change, and their simplest guess
+        self.state["band_mean_loss"] = place_mean_loss(self.plain, held_out)
     self.measure_probe()
 
 # %% ../nbs/38_run.ipynb #d359df81

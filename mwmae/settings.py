@@ -42,7 +42,7 @@ from .trackers import tracker_names
 
 # %% ../nbs/36_settings.ipynb #2ac014a2
 _MODEL_SETTINGS = ("frames", "mask_ratio", "norm_pix_loss", "decoder_depth", "windows",
-                   "rel_pos_bias", "learned_positions", *MAEConfig.optional)
+                   "rel_pos_bias", "learned_positions", "cls_token", *MAEConfig.optional)
 
 
 @dataclass
@@ -77,12 +77,23 @@ class PretrainConfig:
     # which patches a head with a window sees: windows, shifted (by half a window in odd blocks),
     # sliding, tiles (of time and frequency), dilated, or a name that --code adds
     pattern: str = "windows"
+    # a token beside the patches that stands for the clip; None: what the model's name says
+    cls_token: bool | None = None
     registers: int = 0  # tokens beside the patches, which see and are seen by all
     # what is hidden: random (patches), blocks (all but blocks), time_stripes, frequency_stripes,
     # mixed (patches, more or less in each step), or a name that --code adds
     masking: str = "random"
-    # what the decoder predicts: patches, standardised, or a name that --code adds
+    # what the decoder predicts: patches, standardised, teacher (what a running mean of the encoder
+    # makes of the whole clip), or a name that --code adds
     target: str = "patches"
+    # with target teacher: weight of a loss between the class token and the mean of a clip's
+    # targets, such as 1; it needs --cls_token
+    utterance_loss: float = 0.0
+    # with target teacher: share of its weights that it keeps in a step, from 0 to 1, at the
+    # beginning
+    teacher_decay: float = 0.99
+    # the same at the end of the run; in between the share changes in a straight line
+    teacher_decay_end: float = 0.9999
     # order in a block: prenorm, macaron (attention between two halves), or a name that --code adds
     block: str = "prenorm"
     # inner network of blocks: mlp, swiglu, or a name that --code adds
@@ -149,7 +160,8 @@ class PretrainConfig:
     keep: int = 3  # number of checkpoints to keep; older ones are deleted
 
     # settings that are saved only if they are not the default
-    optional = (*MAEConfig.optional, "tracker_project", "tracker_run")
+    optional = (*MAEConfig.optional, "cls_token", "teacher_decay", "teacher_decay_end",
+                "tracker_project", "tracker_run")
 
     def __post_init__(self):
         _check_settings(self)
@@ -166,7 +178,8 @@ _RANGES = {  # smallest and largest value of each setting that is a number; None
     "decoder_depth": (1, 1000), "registers": (0, 1024), "evaluate_every": (1, 10**12),
     "save_every": (1, 10**12), "keep": (1, 10**12), "base_lr": (0, 1000), "warmup": (0, 10**6),
     "weight_decay": (0, 1000), "workers": (0, 1024), "seed": (0, 2**64 - 1),
-    "bad_steps": (0, 10**12), "save_minutes": (0, 10**6),
+    "bad_steps": (0, 10**12), "save_minutes": (0, 10**6), "teacher_decay": (0, 1),
+    "teacher_decay_end": (0, 1),
 }
 
 
@@ -463,7 +476,8 @@ def find_micro_batch(
     few, more = [_step_bytes(config, device, clips) for clips in (8, 16)]
     torch.accelerator.empty_cache()
     with torch.device("meta"):
-        weights = sum(p.numel() for p in MaskedAutoencoder(config.model_config()).parameters())
+        model = MaskedAutoencoder(config.model_config())
+    weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
     moments = 2 * 4 * weights  # of AdamW
     free = int(0.9 * torch.accelerator.get_memory_info()[0]) - moments
     found = gather_object([fitting_clips(clips, few, more, free) or clips])

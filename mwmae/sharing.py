@@ -178,6 +178,8 @@ def _weights(model, half):
     "A sentence on the weights of a model."
     alone = isinstance(model, Encoder)
     kind = "its encoder, without the decoder" if alone else "encoder and decoder"
+    if not alone and model.teacher is not None:
+        kind = "encoder, decoder and teacher"
     count = sum(p.numel() for p in model.parameters()) / 1e6
     precision = "half" if half else "single"
     return f"The folder holds {kind}: {count:.1f} M values in {precision} precision."

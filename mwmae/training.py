@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['learning_rate', 'make_optimizer', 'epoch_order', 'steps_per_epoch', 'step_batches', 'add_gradients', 'move_weights',
-           'held_out_loss', 'band_mean_loss']
+           'teacher_decay', 'move_teacher', 'held_out_loss', 'band_mean_loss', 'place_mean_loss']
 
 # %% ../nbs/12_training.ipynb #ef1dc6ab
 import contextlib
@@ -134,6 +134,29 @@ def move_weights(
     optimizer.step()
     optimizer.zero_grad()
 
+# %% ../nbs/12_training.ipynb #0aaf5b32
+def teacher_decay(
+    epoch: float,  # epochs done, with their fraction
+    config,  # has teacher_decay, teacher_decay_end and epochs
+) -> float:  # share of its weights that a teacher keeps in the next step
+    """Decay of the teacher's running mean, in a straight line over the run.
+
+    Reads `teacher_decay`, `teacher_decay_end` and `epochs` of `config`.
+    """
+    begin, end = config.teacher_decay, config.teacher_decay_end
+    return begin + (end - begin) * min(epoch / config.epochs, 1.0)
+
+# %% ../nbs/12_training.ipynb #f8476e2b
+def move_teacher(
+    model: MaskedAutoencoder,  # the model, perhaps without a teacher
+    numbers: Tensor,  # what `add_gradients` returned
+    decay: float,  # share of its weights that the teacher keeps
+):
+    "Let the teacher follow, unless loss or gradient is not finite."
+    if model.teacher is not None:
+        moved = numbers[:2].isfinite().all()
+        model.teacher.follow(model.encoder, (1 - decay) * moved)
+
 # %% ../nbs/12_training.ipynb #f8f37e66
 @torch.no_grad()
 def held_out_loss(
@@ -165,3 +188,24 @@ def band_mean_loss(
         target = config.predicts.make(patchify(batch["spectrogram"], config.patch_size))
         losses.append(masked_loss(guess.expand_as(target), target, mask))
     return torch.cat(losses).double().mean().item()
+
+# %% ../nbs/12_training.ipynb #edfc27a6
+@torch.no_grad()
+def place_mean_loss(
+    model: MaskedAutoencoder,  # the model
+    batches: list,  # dictionaries with 'spectrogram' (b, frames, mels) and 'noise' (b, n)
+) -> float:  # mean over all clips
+    "Loss of a guess that knows only the mean of the other clips' targets at each place."
+    was_training = model.training
+    model.eval()
+    clips = 0
+    total: Any = 0.0
+    squares: Any = 0.0
+    for batch in batches:
+        target = model(batch["spectrogram"], batch["noise"]).target.double()  # (b, n, values)
+        clips += len(target)
+        total = total + target.sum(0)  # (n, values)
+        squares = squares + target.square().sum(0)
+    model.train(was_training)
+    variance = squares / clips - (total / clips).square()  # (n, values)
+    return variance.mean().item() * (clips / max(1, clips - 1)) ** 2
