@@ -18,7 +18,9 @@ from pathlib import Path
 import torch
 
 from .audio import InputError, SAMPLE_RATE
-from .files import atomic_folder, check_replaceable, load_tensors, save_tensors
+from mwmae.files import (
+    atomic_folder, check_replaceable, load_tensors, save_tensors, saved_settings,
+)
 from .model import BLOCK_SETTINGS, MAEConfig
 from .models import INSTALLED
 from .sharing import find_model, model_card, snippet_name, training_facts
@@ -250,13 +252,13 @@ def save_for_transformers(
     state = model.encoder.state_dict()
     tensors = {f"encoder.{name}": tensor.detach().cpu().float().contiguous()
                for name, tensor in state.items()}
-    own = EmbedWay(way.layers, way.pool, way.overlap)
+    own = EmbedWay(way.layers, way.pool, way.overlap, unit=way.unit)
     count = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     card = {
         "title": Path(folder).name, "name": snippet_name(folder), "library": "transformers",
         "weights": f"The folder holds its encoder, without the decoder: {count:.1f} M values in "
                    f"single precision, and its code, {_CODE}.py.",
-        "own_way": vars(own) if own != EmbedWay() else None, **card}
+        "own_way": saved_settings(own) if own != EmbedWay() else None, **card}
     with atomic_folder(folder, replaces=HUB_FILES) as temporary:
         for name, content in _configs(model).items():
             text = json.dumps(content, indent=2) + "\n"
@@ -300,7 +302,7 @@ def write_transformers(
     model: str,  # as `find_model` understands it
     out: str,  # folder to write
     notes: str | None,  # Markdown file for the end of the card
-    typed: dict,  # options of the embedding: layers, pool and overlap
+    typed: dict,  # options of the embedding: layers, pool, overlap and unit
     **card,  # title and licence for the card; None: its defaults
 ) -> str:  # what was written
     "Write a model for `transformers.AutoModel`. Raises `InputError` if transformers is missing."
