@@ -175,8 +175,11 @@ class MultiHeadAttention(nn.Module):
         self,
         x: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
+        *places,  # for batches of mixed length, see `masked`
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip."
+        if places:
+            return self.masked(x, rotate, *places)
         q, k, v = split_heads(self.project(x, rotate), self.heads)  # (b, h, n, d) each
         return self.proj(join_heads(self.mix(q, k, v)))  # (b, n, width)
 

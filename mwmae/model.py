@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from fastcore.basics import patch
 from torch import nn, Tensor
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from .audio import InputError
@@ -255,6 +256,7 @@ class Encoder(nn.Module):
         self,
         patches: Tensor,  # (b, n, patch values) all patches of the spectrogram
         ids_keep: Tensor | None = None,  # (b, k) the visible ones; None: all
+        keys: Tensor | None = None,  # (b, k) which of them are there; None: all
     ) -> Tensor:  # (b, extra + k, width), after a class token and registers
         "Tokens of the visible patches, in the order of `ids_keep`."
         positions = self.positions[-self.config.patches :]  # (n, width), those of the patches
@@ -269,6 +271,8 @@ class Encoder(nn.Module):
         rotate = rotation(self.position, self.config.grid, ids_keep, self.extra)
         by_place = ids_keep is not None and self.config.attention_of("encoder") == "windows"
         places = [ids_keep] if by_place else []
+        if keys is not None:
+            places = [ids_keep if by_place else None, F.pad(keys, (self.extra, 0), value=True)]
         for block in self.blocks:
             tokens = block(tokens, rotate, *places)
         return self.norm(tokens)
@@ -289,9 +293,10 @@ def by_step(
 def features(
     self: Encoder,
     spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
+    keys: Tensor | None = None,  # (b, n) which patches are there; None: all
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
     "Embedding of every time step."
-    return self.by_step(self(patchify(spectrogram, self.config.patch_size)))
+    return self.by_step(self(patchify(spectrogram, self.config.patch_size), None, keys))
 
 # %% ../nbs/10_model.ipynb #72aeea23
 class Decoder(nn.Module):
@@ -317,6 +322,7 @@ class Decoder(nn.Module):
         self,
         tokens: Tensor,  # (b, extra + k, encoder width), after a class token and registers
         ids_restore: Tensor,  # (b, n) where each patch stands among visible and hidden ones
+        keys: Tensor | None = None,  # (b, n) which patches are there; None: all
     ) -> Tensor:  # (b, n, patch values)
         "The predicted values of all patches, in their order on the spectrogram."
         tokens = self.embed(tokens)  # (b, k, width)
@@ -324,8 +330,9 @@ class Decoder(nn.Module):
         restored = restore_order(visible, self.mask_token, ids_restore)  # (b, n, width)
         tokens = torch.cat([extra, restored], dim=1) + self.positions
         rotate = rotation(self.position, self.config.grid, extra=self.extra)
+        places = [] if keys is None else [None, F.pad(keys, (self.extra, 0), value=True)]
         for block in self.blocks:
-            tokens = block(tokens, rotate)
+            tokens = block(tokens, rotate, *places)
         return self.predict(self.norm(tokens)[:, self.extra :])
 
 # %% ../nbs/10_model.ipynb #b09933a4
@@ -352,6 +359,7 @@ class MaskedAutoencoder(nn.Module):
         self,
         spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
         noise: Tensor | None = None,  # (b, n) uniform noise, decides what is hidden; None draws it
+        lengths: Tensor | None = None,  # (b,) frames of each clip; None: all of the spectrogram
     ) -> MAEOutput:  # loss, prediction and mask
         "Hide, encode, decode and compare. Raises `InputError` for a shape unlike the config's."
         config, shape = self.config, tuple(spectrogram.shape[1:])
@@ -361,9 +369,14 @@ class MaskedAutoencoder(nn.Module):
         if noise is None:
             noise = torch.rand_like(spectrogram[:, 0, :1].expand(-1, config.patches))
         patches = patchify(spectrogram, config.patch_size)
-        masking = MASKING[config.masking](noise, config.mask_ratio, config.grid)
-        tokens = self.encoder(patches, masking.ids_keep)  # (b, k, encoder width)
-        prediction = self.decoder(tokens, masking.ids_restore)  # (b, n, patch values)
+        kept = there = None  # all of the visible tokens, and of the patches
+        if lengths is None:
+            masking = MASKING[config.masking](noise, config.mask_ratio, config.grid)
+        else:  # clips of different lengths, which a later chapter explains
+            from mwmae.lengths import mixed_masking
+            patches, masking, kept, there = mixed_masking(self, patches, noise, lengths)
+        tokens = self.encoder(patches, masking.ids_keep, kept)  # (b, k, encoder width)
+        prediction = self.decoder(tokens, masking.ids_restore, there)  # (b, n, patch values)
         losses = masked_loss(prediction, config.predicts.make(patches), masking.mask)
         return MAEOutput(losses.mean(), losses, prediction, masking.mask)
 
