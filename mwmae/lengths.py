@@ -61,7 +61,7 @@ def check_lengths(
     if lengths.shape != (clips,) or lengths.is_floating_point():
         raise InputError(f"lengths are {lengths.dtype} of shape {tuple(lengths.shape)}, expected "
                          f"one whole number of frames for each of {clips} clips")
-    if lengths.device.type != "cpu":  # to look at them would wait for the device
+    if lengths.device.type != "cpu" or torch.compiler.is_compiling():  # it would have to wait
         return
     least = least_frames(config)
     wrong = lengths[(lengths < least) | (lengths > config.frames)]
@@ -100,17 +100,14 @@ def mask_at_random(
     return places, counts * (whole - round(config.mask_ratio * whole)) // whole
 
 # %% ../nbs/10b_lengths.ipynb #c4798d82
-def mixed_masking(
-    model,  # a `MaskedAutoencoder`
-    patches: Tensor,  # (b, n, patch values)
+def mixed_masks(
+    config: MAEConfig,  # shape of the model
     noise: Tensor,  # (b, n) one random number for each patch
     lengths: Tensor,  # (b,) frames of each clip
-) -> tuple[Tensor, Masking, Tensor, Tensor]:  # patches, `Masking`, (b, k) kept and (b, n) there
-    "Mask clips of different lengths, and empty their padding. Raises `InputError` for odd lengths."
-    config, n = model.config, patches.shape[1]
-    check_lengths(config, lengths, len(patches))
-    check_attention([*model.encoder.blocks, *model.decoder.blocks])
-    lengths = lengths.to(patches.device)
+) -> tuple[Masking, Tensor, Tensor]:  # `Masking`, (b, k) tokens kept, and (b, n) patches there
+    "Mask clips of different lengths. Raises `InputError` for lengths that do not fit."
+    check_lengths(config, lengths, len(noise))
+    lengths, n = lengths.to(noise.device), noise.shape[1]
     there, counts = patches_there(config, lengths), patch_counts(config, lengths)
     if config.masking == "random":
         places, visible = mask_at_random(config, noise, counts)
@@ -122,7 +119,7 @@ def mixed_masking(
     ids_restore = places.where(~hidden & there, n - 1)  # a mask token stands there
     kept = torch.arange(k, device=visible.device) < visible[:, None]  # (b, k)
     masking = Masking(places.argsort(dim=1)[:, :k], ids_restore, hidden.float())
-    return patches.where(there[..., None], 0), masking, kept, there
+    return masking, kept, there
 
 # %% ../nbs/10b_lengths.ipynb #b5d04250
 def _added_by_windows(

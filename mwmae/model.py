@@ -373,8 +373,10 @@ class MaskedAutoencoder(nn.Module):
         if lengths is None:
             masking = MASKING[config.masking](noise, config.mask_ratio, config.grid)
         else:  # clips of different lengths, which a later chapter explains
-            from mwmae.lengths import mixed_masking
-            patches, masking, kept, there = mixed_masking(self, patches, noise, lengths)
+            from mwmae.lengths import check_attention, mixed_masks
+            check_attention([*self.encoder.blocks, *self.decoder.blocks])
+            masking, kept, there = mixed_masks(config, noise, lengths)
+            patches = patches.where(there[..., None], 0)
         tokens = self.encoder(patches, masking.ids_keep, kept)  # (b, k, encoder width)
         prediction = self.decoder(tokens, masking.ids_restore, there)  # (b, n, patch values)
         losses = masked_loss(prediction, config.predicts.make(patches), masking.mask)
