@@ -28,6 +28,7 @@ from mwmae.audio import (
     HOP, InputError, LogMelSpectrogram, SAMPLE_RATE, show_spectrogram, standardise,
 )
 from .model import create_model, Encoder, MAEConfig
+from .lengths import check_attention, patches_there
 from .files import load_config, shown
 from .models import load_encoder, OWN_WAY, PACKAGED, with_length
 from .sharing import find_model
@@ -330,6 +331,7 @@ def spectrograms(
 def encode(
     self: EmbeddingModel,
     units: Tensor,  # (u, unit frames, mels) standardised
+    keys: Tensor | None = None,  # (u, n) which patches are there; None: all
 ) -> Tensor:  # (u, steps of a unit, timestamp_embedding_size) float32
     "Embed units, all in one pass."
     caught, encoder, layers = {}, self.encoder, self.config.layers or []
@@ -341,7 +343,7 @@ def encode(
     mixed = self.config.precision == "bf16" and kind == torch.float32  # as in training
     try:
         with torch.autocast(units.device.type, torch.bfloat16, enabled=mixed):
-            features = encoder.features(units.to(kind))  # (u, steps, size)
+            features = encoder.features(units.to(kind), keys)  # (u, steps, size)
     finally:
         for hook in hooks:
             hook.remove()
@@ -551,6 +553,29 @@ def show_embedding(
     below.margins(x=0, y=0.25)
     below.legend(loc="upper center", ncols=components, fontsize=8)
     return above, below
+
+# %% ../nbs/28_embed.ipynb #1c394851
+@patch
+def whole_clips(
+    self: EmbeddingModel,
+    spectrograms: list[Tensor],  # (frames, mels) each, standardised, none longer than a unit
+) -> list[Tensor]:  # (steps, timestamp_embedding_size) for each
+    """Timestamp embeddings of clips of different lengths, all in one pass.
+    Raises `InputError` for a clip longer than a unit, and for attention that takes no mask."""
+    shape = self.encoder.config
+    check_attention(self.encoder.blocks)
+    longest = max(map(len, spectrograms))
+    if longest > shape.frames:
+        raise InputError(f"a clip of {longest / 100:g} s, expected at most a unit of "
+                         f"{shape.frames / 100:g} s; a longer unit may be asked for")
+    units = spectrograms[0].new_zeros(len(spectrograms), shape.frames, shape.mels)
+    steps = [ceil(len(clip) / shape.patch_frames) for clip in spectrograms]
+    for unit, clip, count in zip(units, spectrograms, steps):
+        frames = count * shape.patch_frames  # the last patch is filled by reflection
+        unit[:frames] = clip[reflected(0, frames, len(clip)).to(clip.device)]
+    lengths = shape.patch_frames * torch.tensor(steps, device=units.device)
+    features = self.encode(units, patches_there(shape, lengths))  # (clips, steps, size)
+    return [feature[:count] for feature, count in zip(features, steps)]
 
 # %% ../nbs/28_embed.ipynb #2b3b58da
 def choose_layers(
