@@ -7,13 +7,12 @@ __all__ = []
 
 # %% ../nbs/10b_lengths.ipynb #05b73086
 import inspect
-import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from torch import nn, Tensor
+from torch import Tensor
 
 from .audio import InputError
 from .masking import Masking, MASKING, visible_count
@@ -134,14 +133,14 @@ def _added_by_windows(
     distance = torch.arange(n, device=like.device)
     distance = distance[:, None] - distance  # (n, n) i - j
     for window, bias in zip(attention.windows, attention.biases(tokens)):
-        sees = same_shifted_window if shifted and window != n else same_window
         added = like.new_zeros(n, n)
         if bias is not None:
             table = torch.cat([bias[0].flip(0), bias[1:, 0]])  # (2w - 1,) by distance
             added = table[(distance + window - 1).clamp(0, 2 * window - 2)]
-        seen = torch.as_tensor(sees(window, (n, 1), True) if shifted and window != n
-                               else sees(window, (n, 1)), device=like.device)
-        heads.append(added.masked_fill(~seen, -torch.inf))
+        moved = shifted and window != n
+        sees = same_shifted_window(window, (n, 1), True) if moved else same_window(window, (n, 1))
+        unseen = torch.as_tensor(~sees, device=like.device)
+        heads.append(added.masked_fill(unseen, -torch.inf))
     return F.pad(torch.stack(heads), (extra, 0, extra, 0))
 
 # %% ../nbs/10b_lengths.ipynb #cae7e87b
