@@ -141,6 +141,7 @@ def _rotate_heads(
 # %% ../nbs/05_attention.ipynb #3184f8d9
 class MultiHeadAttention(nn.Module):
     "Plain attention: every patch attends to all patches, in each of `heads` heads."
+    masked: Callable  # what batches of mixed length ask for, which a later chapter adds
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from inspect import getfile
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -347,5 +348,6 @@ def with_length(
             stretched = stretch_positions(stretched, config, longer.config)
         state["positions"] = stretched
     load_weights(longer, state, f"an encoder of {frames} frames")
-    longer.trained = config, table  # what another length begins with
+    trained: Any = config, table
+    longer.trained = trained  # what another length begins with
     return longer.to(table.device, table.dtype).train(encoder.training)
