@@ -141,6 +141,7 @@ def _rotate_heads(
 # %% ../nbs/05_attention.ipynb #3184f8d9
 class MultiHeadAttention(nn.Module):
     "Plain attention: every patch attends to all patches, in each of `heads` heads."
+    masked: Callable  # what batches of mixed length ask for, which a later chapter adds
 
     def __init__(
         self,
@@ -175,8 +176,11 @@ class MultiHeadAttention(nn.Module):
         self,
         x: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
+        *places,  # for batches of mixed length, see `masked`
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip."
+        if places:
+            return self.masked(x, rotate, *places)
         q, k, v = split_heads(self.project(x, rotate), self.heads)  # (b, h, n, d) each
         return self.proj(join_heads(self.mix(q, k, v)))  # (b, n, width)
 

@@ -87,18 +87,18 @@ def mwmae_pretrain(
     print(run_command(out, resume, _given(settings)))
 
 # %% ../nbs/90_commands.ipynb #ea52c2a6
-def _open_embedder(folder, classify, whole, layers, pool, overlap, **options):
+def _open_embedder(folder, classify, whole, layers, pool, overlap, unit, **options):
     "What embeds, and what names sounds or None. Raises `InputError` if options clash."
     from mwmae.audio import InputError
     from mwmae.embed import embed_as_typed, load_model
     if not classify:
-        return embed_as_typed(load_model(folder, **options), layers, pool, overlap), None
+        return embed_as_typed(load_model(folder, **options), layers, pool, overlap, unit), None
     if not whole or layers is not None or pool is not None:
         raise InputError(
             "--classify takes sounds as a whole and as the classifier learnt them; "
             "it goes with none of --timestamps, --table, --layers and --pool")
     from mwmae.classifier import load_classifier  # imports scikit-learn
-    classifier = load_classifier(folder, overlap=overlap or 0.0, **options)
+    classifier = load_classifier(folder, overlap=overlap or 0.0, unit=unit, **options)
     return classifier.embedder, classifier
 
 # %% ../nbs/90_commands.ipynb #a453e62c
@@ -131,6 +131,9 @@ def mwmae_embed(
     # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps;
     # default: as the model says, otherwise 0
     overlap: float | None = None,
+    # length of a unit in seconds, a multiple of a patch (0.04 s), such as 10 for a model that was
+    # trained on two; default: as the model says, otherwise the length trained with
+    unit: float | None = None,
     # fp32, or bf16: rounded, and a third of the time where the processor computes in it
     precision: str = "fp32",
     batch: int | None = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
@@ -147,13 +150,13 @@ def mwmae_embed(
     name = default_model() if model is None else model
     folder = find_model(name)
     embedder, classifier = _open_embedder(
-        folder, classify, not (timestamps or table), layers, pool, overlap,
+        folder, classify, not (timestamps or table), layers, pool, overlap, unit,
         precision=precision, batch=batch)
     config, found = embedder.config, named_sounds(sounds)
     checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
     share = config.steps_overlap if timestamps else config.overlap
     run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, share, precision,
-                   classify)
+                   classify, config.unit)
     (classifier or embedder).to(choose_device(device))
     target = Path(out or ("classes" if classify else "embeddings"))
     if part is not None:
@@ -225,6 +228,9 @@ def mwmae_export(
     # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
     # model that says otherwise; default: as the model says, otherwise 0
     overlap: float | None = None,
+    # length of a unit in seconds, a multiple of a patch (0.04 s), such as 10 for a model that was
+    # trained on two; default: as the model says, otherwise the length trained with
+    unit: float | None = None,
     # with --format folder or transformers: Markdown file for the end of the model card, such as
     # the credits of the recordings
     notes: str | None = None,
@@ -239,7 +245,7 @@ def mwmae_export(
     from mwmae.embed import embed_as_typed, load_model
     from mwmae.export import largest_difference, write_autoencoder, write_folder
     card = {"notes": notes, "licence": licence, "title": title}
-    typed: dict[str, Any] = {"layers": layers, "pool": pool, "overlap": overlap}
+    typed: dict[str, Any] = {"layers": layers, "pool": pool, "overlap": overlap, "unit": unit}
     if format == "folder":
         print(write_folder(model, out, typed=typed, **card))
         return
@@ -307,6 +313,10 @@ def mwmae_hear(
     # encoders of this library: the same for tasks on events alone, which gain from smoother steps
     # at the price of more work; default: --overlap if that is given, otherwise as the model says
     timestamp_overlap: float | None = None,
+    # encoders of this library: length of a unit in seconds, a multiple of a patch (0.04 s), such as
+    # 10 for a model that was trained on two; default: as the model says, otherwise the length
+    # trained with
+    unit: float | None = None,
     # factors of the probe's large products: fp32, or bf16, which is faster where the processor has
     # it, with scores that agree within their intervals
     probe_precision: str = "fp32",
@@ -338,7 +348,8 @@ def mwmae_hear(
         print(describe_tasks("." if tasks_dir is None else tasks_dir))
         return
     device = str(choose_device(device))
-    how = dict(layers=layers, pool=pool, overlap=overlap, timestamp_overlap=timestamp_overlap)
+    how = dict(layers=layers, pool=pool, overlap=overlap, timestamp_overlap=timestamp_overlap,
+               unit=unit)
     look = partial(_foresee, grid if "probe" in read_ask(ask) else None, seeds, out, device)
     if plan:
         jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)

@@ -126,6 +126,9 @@ class EmbedRun:
     overlap: float
     precision: str
     classify: bool = False  # labels in place of embeddings
+    unit: float | None = None  # length of a unit, seconds; None: the length trained with
+
+    optional = ("unit",)  # saved only if it is not the default
 
 # %% ../nbs/32_embed_files.ipynb #6a94f0d1
 def _is_embedded(path, size, timestamps, checked=False):

@@ -225,8 +225,11 @@ class FastAttention(MultiHeadAttention):
         self,
         x: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
+        *places,  # for batches of mixed length, see `masked`
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip."
+        if places:
+            return self.masked(x, rotate, *places)
         qkv = self.project(x, rotate)  # (b, n, 3 * h * d)
         q, k, v = _split_groups(qkv, [self.heads])  # (h, b, n, d) each
         return self.proj(_join_groups([_attend(q, k, v)]))  # (b, n, width)
@@ -253,8 +256,11 @@ class FastMultiWindowAttention(MultiWindowAttention):
         self,
         x: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
+        *places,  # for batches of mixed length, see `masked`
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip inside windows; raises `InputError` if they do not tile n."
+        if places:
+            return self.masked(x, rotate, *places)
         biases = self.biases(x.shape[1])  # in the order of the heads
         count, sizes = len(self.groups), [len(group) for group in self.groups]
         parts = _split_groups(self.project(x, rotate), sizes)  # (g, b, n, d) each

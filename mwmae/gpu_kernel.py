@@ -285,10 +285,11 @@ class TritonMultiWindowAttention(FastMultiWindowAttention):
         self,
         x: Tensor,  # (b, n, width)
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
+        *places,  # for batches of mixed length, see `masked`
     ) -> Tensor:  # (b, n, width)
         "Mix the patches of each clip inside windows; raises `InputError` if they do not tile n."
-        if not _suits(x):
-            return super().forward(x, rotate)
+        if places or not _suits(x):
+            return super().forward(x, rotate, *places)
         biases = [bias.flatten() for bias in self.biases(x.shape[1]) if bias is not None]
         bias = torch.cat(biases) if biases else x.new_empty(0)  # (w, w) each -> (sum of w * w,)
         qkv = self.project(x, rotate)  # (b, n, 3 * h * d)

@@ -212,8 +212,8 @@ def begin_jobs(
     if embeddings is not None:
         if any(value is not None for value in how.values()):
             raise InputError("--embeddings takes embeddings as they are; "
-                             "it goes with none of --layers, --pool, --overlap and "
-                             "--timestamp_overlap")
+                             "it goes with none of --layers, --pool, --overlap, "
+                             "--timestamp_overlap and --unit")
         return _ready_jobs(embeddings)
     if tasks_dir is None:
         tasks_dir = Path(out) / "tasks"

@@ -10,6 +10,7 @@ import csv
 import math
 import os
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -189,8 +190,9 @@ class MixedCrops(CropDataset):
         frames: int,  # length of a crop
         patches: int,  # number of patches that a crop is cut into
         seed: int = 0,  # seed of the run
+        length: Callable | None = None,  # of a crop, see `crop_length`; None: `frames`
     ):
-        super().__init__(corpus, indices, frames, patches, seed)
+        super().__init__(corpus, indices, frames, patches, seed, length)
         store = np.searchsorted(corpus.begins, indices, "right") - 1
         self.clips = [indices[store == number] for number in range(len(corpus.stores))]
         weights = [w if len(some) else 0.0 for w, some in zip(corpus.weights or (), self.clips)]
@@ -202,16 +204,13 @@ class MixedCrops(CropDataset):
             self.place[self.store == number] = np.arange(self.counts[number])
 
     def _draw(self, epoch, position):
-        "Clip, first frame and noise of an example."
+        "Clip, first frame, length and noise of an example."
         store = int(self.store[position])
         clips = self.clips[store]
         heard = epoch * int(self.counts[store]) + int(self.place[position])  # crops of it before
         turn, at = divmod(heard, len(clips))
         clip = int(clips[round_order(self.seed, store, turn, len(clips))[at]])
-        random = np.random.default_rng([self.seed, epoch, clip, turn])
-        latest = max(int(self.corpus.frames[clip]) - self.frames, 0)
-        start = int(random.integers(0, latest, endpoint=True))
-        return clip, start, random.random(self.patches, dtype=np.float32)
+        return self._draw_from(clip, np.random.default_rng([self.seed, epoch, clip, turn]))
 
 # %% ../nbs/27_mix.ipynb #39361352
 def make_crops(
@@ -220,11 +219,12 @@ def make_crops(
     frames: int,  # length of a crop
     patches: int,  # number of patches that a crop is cut into
     seed: int = 0,  # seed of the run
+    length: Callable | None = None,  # of a crop, see `crop_length`; None: `frames`
 ) -> CropDataset:
     "Crops of a corpus: of each clip one in an epoch, or by weight if it is a mix that has some."
     if isinstance(corpus, MixedStores) and corpus.weights:
-        return MixedCrops(corpus, indices, frames, patches, seed)
-    return CropDataset(corpus, indices, frames, patches, seed)
+        return MixedCrops(corpus, indices, frames, patches, seed, length)
+    return CropDataset(corpus, indices, frames, patches, seed, length)
 
 # %% ../nbs/27_mix.ipynb #a16a0001
 def open_mix(

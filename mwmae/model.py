@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from fastcore.basics import patch
 from torch import nn, Tensor
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from .audio import InputError
@@ -262,6 +263,7 @@ class Encoder(nn.Module):
         self,
         patches: Tensor,  # (b, n, patch values) all patches of the spectrogram
         ids_keep: Tensor | None = None,  # (b, k) the visible ones; None: all
+        keys: Tensor | None = None,  # (b, k) which of them are there; None: all
         outputs: list | None = None,  # gets the output of every block (b, extra + k, width)
     ) -> Tensor:  # (b, extra + k, width), after a class token and registers
         "Tokens of the visible patches, in the order of `ids_keep`."
@@ -277,6 +279,8 @@ class Encoder(nn.Module):
         rotate = rotation(self.position, self.config.grid, ids_keep, self.extra)
         by_place = ids_keep is not None and self.config.attention_of("encoder") == "windows"
         places = [ids_keep] if by_place else []
+        if keys is not None:
+            places = [ids_keep if by_place else None, F.pad(keys, (self.extra, 0), value=True)]
         for block in self.blocks:
             tokens = block(tokens, rotate, *places)
             if outputs is not None:
@@ -299,10 +303,11 @@ def by_step(
 def features(
     self: Encoder,
     spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
+    keys: Tensor | None = None,  # (b, n) which patches are there; None: all
     outputs: list | None = None,  # gets the output of every block (b, extra + n, width)
 ) -> Tensor:  # (b, frames / patch_frames, mels / patch_mels * width)
     "Embedding of every time step."
-    return self.by_step(self(patchify(spectrogram, self.config.patch_size), outputs=outputs))
+    return self.by_step(self(patchify(spectrogram, self.config.patch_size), None, keys, outputs))
 
 # %% ../nbs/10_model.ipynb #72aeea23
 class Decoder(nn.Module):
@@ -328,6 +333,7 @@ class Decoder(nn.Module):
         self,
         tokens: Tensor,  # (b, extra + k, encoder width), after a class token and registers
         ids_restore: Tensor,  # (b, n) where each patch stands among visible and hidden ones
+        keys: Tensor | None = None,  # (b, n) which patches are there; None: all
     ) -> Tensor:  # (b, n, values of the target), for pixels those of a patch
         "The predicted values of all patches, in their order on the spectrogram."
         tokens = self.embed(tokens)  # (b, k, width)
@@ -335,8 +341,9 @@ class Decoder(nn.Module):
         restored = restore_order(visible, self.mask_token, ids_restore)  # (b, n, width)
         tokens = torch.cat([extra, restored], dim=1) + self.positions
         rotate = rotation(self.position, self.config.grid, extra=self.extra)
+        places = [] if keys is None else [None, F.pad(keys, (self.extra, 0), value=True)]
         for block in self.blocks:
-            tokens = block(tokens, rotate)
+            tokens = block(tokens, rotate, *places)
         return self.predict(self.norm(tokens)[:, self.extra :])
 
 # %% ../nbs/10_model.ipynb #b09933a4
@@ -373,6 +380,7 @@ class MaskedAutoencoder(nn.Module):
         self,
         spectrogram: Tensor,  # (b, frames, mels) standardised log-mel spectrogram
         noise: Tensor | None = None,  # (b, n) uniform noise, decides what is hidden; None draws it
+        lengths: Tensor | None = None,  # (b,) frames of each clip; None: all of the spectrogram
     ) -> MAEOutput:  # loss, prediction and mask
         "Hide, encode, decode and compare. Raises `InputError` for a shape unlike the config's."
         config, shape = self.config, tuple(spectrogram.shape[1:])
@@ -382,9 +390,17 @@ class MaskedAutoencoder(nn.Module):
         if noise is None:
             noise = torch.rand_like(spectrogram[:, 0, :1].expand(-1, config.patches))
         patches = patchify(spectrogram, config.patch_size)
-        masking = MASKING[config.masking](noise, config.mask_ratio, config.grid)
-        tokens = self.encoder(patches, masking.ids_keep)  # (b, k, encoder width)
-        prediction = self.decoder(tokens, masking.ids_restore)  # (b, n, values of the target)
+        kept = there = None  # all of the visible tokens, and of the patches
+        if lengths is None:
+            masking = MASKING[config.masking](noise, config.mask_ratio, config.grid)
+        else:  # clips of different lengths, which a later chapter explains
+            from mwmae.lengths import check_attention, mixed_masks
+            check_attention([*self.encoder.blocks, *self.decoder.blocks])
+            masking, kept, there = mixed_masks(config, noise, lengths)
+            patches = patches.where(there[..., None], 0)
+        tokens = self.encoder(patches, masking.ids_keep, kept)  # (b, k, encoder width)
+        # (b, n, values of the target)
+        prediction = self.decoder(tokens, masking.ids_restore, there)
         target = self.targets(patches)
         losses = masked_loss(prediction, target, masking.mask)
         if config.utterance_loss:

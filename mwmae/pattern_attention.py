@@ -140,8 +140,11 @@ class PatternAttention(MultiHeadAttention):
         x: Tensor,  # (b, extra + k, width) tokens, those of the patches last
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
         ids: Tensor | None = None,  # (b, k) numbers of the patches; None: all in order
+        keys: Tensor | None = None,  # for batches of mixed length, see `masked`
     ) -> Tensor:  # (b, extra + k, width)
         "Mix the tokens of each clip."
+        if keys is not None:
+            return self.masked(x, rotate, ids, keys)
         q, k, v = split_heads(self.project(x, rotate), self.heads)  # (b, h, extra + k, d) each
         return self.proj(join_heads(self.mix(q, k, v, ids)))
 
@@ -154,8 +157,11 @@ class FastPatternAttention(PatternAttention):
         x: Tensor,  # (b, extra + k, width) tokens, those of the patches last
         rotate: Callable | None = None,  # of queries and keys (b, n, heads, d), if they need it
         ids: Tensor | None = None,  # (b, k) numbers of the patches; None: all in order
+        keys: Tensor | None = None,  # for batches of mixed length, see `masked`
     ) -> Tensor:  # (b, extra + k, width)
         "Mix the tokens of each clip."
+        if keys is not None:
+            return self.masked(x, rotate, ids, keys)
         q, k, v = split_heads(self.project(x, rotate), self.heads)  # (b, h, extra + k, d) each
         added = self.added(x.shape[1], ids).to(q.dtype)
         if ids is not None:  # every clip has a mask of its own

@@ -27,6 +27,7 @@ from .audio import InputError
 from .systems import flush_file
 from .masking import show_reconstruction, Target
 from .model import MAEConfig
+from .training import model_input
 from mwmae.files import (
     atomic_file, check_file, differing_settings, errors_named, FolderClaim, load_config,
     remove_leftovers, save_config, shown,
@@ -162,7 +163,7 @@ def _save_figures(run, model, batch):
     figure = Figure(figsize=(8, 1.8 * clips), layout="constrained")
     rows = figure.subplots(clips, 3, sharex=True, sharey=True, squeeze=False)
     with torch.no_grad():
-        out = model(batch["spectrogram"][:3], batch["noise"][:3])
+        out = model(*[tensor[:3] for tensor in model_input(batch)])
     shown_clips = batch["spectrogram"].cpu(), out.prediction.float().cpu(), out.mask.cpu()
     for axes, clip, prediction, mask in zip(rows, *shown_clips):
         show_reconstruction(clip, prediction, mask, model.config, axes)

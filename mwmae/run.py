@@ -38,7 +38,7 @@ from mwmae.checkpoints import (
 )
 from .sharing import find_model
 from mwmae.crops import (
-    ClipIndex, CropDataset, load_batches, Shares, split_held_out, to_device,
+    ClipIndex, crop_length, CropDataset, load_batches, Shares, split_held_out, to_device,
 )
 from .mix import make_crops
 from .quick import effective_rank, quick_scores, QuickProbe
@@ -145,9 +145,9 @@ def open_clips(self: Run):
     config, shape = self.config, self.config.model_config()
     train, held_out = split_held_out(self.corpus)
     train = training_share(train, config.share)
-    sizes = shape.frames, shape.patches
-    self.examples = make_crops(self.corpus, train, *sizes, config.seed)
-    self.held_out = CropDataset(self.corpus, held_out, *sizes, _HELD_OUT_SEED)
+    sizes, length = (shape.frames, shape.patches), crop_length(config.lengths, shape)
+    self.examples = make_crops(self.corpus, train, *sizes, config.seed, length)
+    self.held_out = CropDataset(self.corpus, held_out, *sizes, _HELD_OUT_SEED, length)
     self.per_epoch = steps_per_epoch(config, len(train))
     self.steps = config.epochs * self.per_epoch
 
@@ -226,7 +226,8 @@ def start(self: Run):
     if self.module.config.predicts.needs_teacher:
         guess = place_mean_loss(self.plain, batches)
     else:
-        guess = band_mean_loss(self.module.config, some["spectrogram"], batches)
+        crops = some["spectrogram"], batches, some.get("lengths")
+        guess = band_mean_loss(self.module.config, *crops)
     self.state["band_mean_loss"] = guess
     self.state["loss_before"] = self.state["loss"] = held_out_loss(self.plain, batches)
     self.measure_probe()

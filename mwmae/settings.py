@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 
 from .audio import InputError
+from .patches import find_part
 from .attention import WINDOWS
 from .model import list_models, MAEConfig, MaskedAutoencoder, model_config as named_config
 from .sounds import synth_clip
@@ -35,7 +36,7 @@ from .remote import plain_address
 from .sources import named_source
 from .workers import analyse_all
 from .store import prepare, prepare_samples
-from .crops import ClipIndex, SoundFiles, SpectrogramStore
+from .crops import ClipIndex, LENGTHS, SoundFiles, SpectrogramStore
 from .mix import is_mix, open_mix
 from .processes import main_before_others, main_first, processes
 from .trackers import tracker_names
@@ -58,6 +59,10 @@ class PretrainConfig:
     # otherwise mwmae_nano_4x16 on a CPU, mwmae_base_4x16 on a GPU)
     model: str = "mwmae_base_4x16"
     frames: int = 200  # length of a crop in frames of 10 ms
+    # equal: all crops of --frames, and shorter recordings continued by their reflection; mixed:
+    # each crop of another length, from a quarter of --frames on, and nobody sees what is missing;
+    # or a name that --code adds
+    lengths: str = "equal"
     mask_ratio: float = 0.8  # share of the patches that are hidden, between 0 and 1
     norm_pix_loss: bool = False  # standardise each target patch before comparing
     share: float = 1.0  # share of the training clips to use, more than 0 and at most 1
@@ -161,7 +166,7 @@ class PretrainConfig:
 
     # settings that are saved only if they are not the default
     optional = (*MAEConfig.optional, "cls_token", "teacher_decay", "teacher_decay_end",
-                "tracker_project", "tracker_run")
+                "tracker_project", "tracker_run", "lengths")
 
     def __post_init__(self):
         _check_settings(self)
@@ -212,6 +217,7 @@ def _check_names(config):
     if config.precision not in PRECISIONS:
         expected = f"expected one of {', '.join(PRECISIONS)}"
         raise InputError(f"--precision is {shown(config.precision)}, {expected}")
+    find_part(LENGTHS, config.lengths, "--lengths")
     tracker_names(config.tracker)
     for name in ("tracker_project", "tracker_run"):
         if getattr(config, name) is not None:
@@ -224,7 +230,10 @@ def _check_settings(config):
     _check_names(config)
     if config.from_files and config.data == "builtin":
         raise InputError("--from_files goes with --data FOLDER; the built-in corpus has no files")
-    config.model_config()  # the model has checks of its own
+    shape = config.model_config()  # the model has checks of its own
+    if config.lengths != "equal" and shape.predicts.needs_teacher:
+        raise InputError(f"--lengths is {config.lengths!r}, expected equal with --target "
+                         f"{shape.target}: a teacher would see the padding")
 
 # %% ../nbs/36_settings.ipynb #42c14c76
 def window_list(
@@ -461,8 +470,11 @@ def _step_bytes(config, device, clips):
         recompute_blocks(model)
     crops = torch.zeros(clips, shape.frames, shape.mels, device=device)
     noise = torch.rand(clips, shape.patches, device=device)
+    given = [crops, noise]
+    if config.lengths != "equal":
+        given.append(torch.full((clips,), shape.frames, device=device))
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        model(crops, noise).clip_losses.sum().backward()
+        model(*given).clip_losses.sum().backward()
     return torch.accelerator.max_memory_allocated() - before
 
 # %% ../nbs/36_settings.ipynb #55e46f49

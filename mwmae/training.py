@@ -20,6 +20,7 @@ from torch import Tensor
 from .patches import patchify
 from .masking import masked_loss, MASKING
 from .model import MAEConfig, MaskedAutoencoder
+from .lengths import mixed_masks
 
 # %% ../nbs/12_training.ipynb #2572dfd7
 def learning_rate(
@@ -91,6 +92,13 @@ def step_batches(
             batches.append(([(epoch, int(chosen[0]))], 0.0))
     return batches
 
+# %% ../nbs/12_training.ipynb #19f4b6fa
+def model_input(
+    batch: dict,  # spectrogram, noise, and lengths if the clips are not equally long
+) -> list[Tensor]:  # what a `MaskedAutoencoder` is called with
+    "The part of a batch that the model gets."
+    return [batch[name] for name in ("spectrogram", "noise", "lengths") if name in batch]
+
 # %% ../nbs/12_training.ipynb #cb01471c
 def add_gradients(
     model,  # the model, as Accelerate prepared it
@@ -103,7 +111,7 @@ def add_gradients(
     for i, (batch, weight) in enumerate(batches):
         last = i == len(batches) - 1
         with contextlib.nullcontext() if last else accelerator.no_sync(model):
-            share = model(batch["spectrogram"], batch["noise"]).clip_losses.sum() * weight
+            share = model(*model_input(batch)).clip_losses.sum() * weight
             accelerator.backward(share)
         loss = loss + share.detach()
     told = torch.stack([loss, *(torch.full_like(loss, flag) for flag in flags())])
@@ -168,7 +176,7 @@ def held_out_loss(
     model.eval()
     losses = []
     for batch in batches:
-        losses.append(model(batch["spectrogram"], batch["noise"]).clip_losses.float())
+        losses.append(model(*model_input(batch)).clip_losses.float())
     model.train(was_training)
     return torch.cat(losses).double().mean().item()
 
@@ -178,13 +186,20 @@ def band_mean_loss(
     config: MAEConfig,  # shape of the model
     train: Tensor,  # (c, frames, mels) training crops
     batches: list,  # dictionaries with 'spectrogram' (b, frames, mels) and 'noise' (b, n)
+    lengths: Tensor | None = None,  # (c,) frames of each training crop; None: all
 ) -> float:  # mean over all clips
     "Masked loss of a guess that knows nothing but the mean of each mel band."
+    if lengths is not None:
+        there = torch.arange(config.frames, device=train.device) < lengths[:, None]
+        train = train[there][None]  # (1, all frames that are no padding, mels)
     means = train.mean((0, 1)).expand(1, config.frames, -1)  # (1, frames, mels)
     guess = patchify(means, config.patch_size)  # (1, n, patch values)
     losses = []
     for batch in batches:
-        mask = MASKING[config.masking](batch["noise"], config.mask_ratio, config.grid).mask
+        if "lengths" in batch:
+            mask = mixed_masks(config, batch["noise"], batch["lengths"])[0].mask
+        else:
+            mask = MASKING[config.masking](batch["noise"], config.mask_ratio, config.grid).mask
         target = config.predicts.make(patchify(batch["spectrogram"], config.patch_size))
         losses.append(masked_loss(guess.expand_as(target), target, mask))
     return torch.cat(losses).double().mean().item()
