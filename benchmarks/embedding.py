@@ -18,10 +18,9 @@ import timm
 import torch
 from fastcore.script import call_parse
 
-from mwmae.embed import (
-    cut_units, EmbedConfig, EmbeddingModel, get_scene_embeddings, untrained_encoder,
-)
+from mwmae.embed import EmbedConfig, EmbeddingModel, get_scene_embeddings, untrained_encoder
 from mwmae.model import model_cost
+from mwmae.units import cut_units
 
 
 def timm_encoder(

@@ -30,9 +30,10 @@ from fastcore.script import call_parse
 from machine import cpu_model
 from mwmae.audio import read_audio
 from mwmae.batches import encoder_streams
-from mwmae.embed import EmbeddingModel, load_model, pool_blocks
+from mwmae.embed import EmbeddingModel, load_model
 from mwmae.embed_files import _embed_sounds
 from mwmae.files import atomic_file
+from mwmae.pooling import pool_blocks
 from mwmae.reading import sound_spectrogram
 from mwmae.recordings import quiet_decoders
 from mwmae.sources import list_sounds, Sound

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 
 from mwmae.audio import LogMelSpectrogram, SAMPLE_RATE
-from mwmae.embed import cut_units, EmbedConfig, EmbeddingModel, get_scene_embeddings, untrained_encoder
+from mwmae.units import cut_units
+from mwmae.embed import EmbedConfig, EmbeddingModel, get_scene_embeddings, untrained_encoder
 from mwmae.model import model_cost
 
 PRECISIONS = ("fp32", "bf16")

@@ -30,7 +30,9 @@ from .remote import is_address, plain_address
 from .sources import list_sounds, need_pyarrow, Sound
 from .parts import part_name, part_numbers, share
 from .store import write_skipped
-from .embed import EmbeddingModel, pool_blocks, step_count, step_times
+from .units import step_count
+from .pooling import pool_blocks
+from .embed import EmbeddingModel, step_times
 from .batches import encode_beside, encoder_streams, run_ahead, torch_threads
 from .reading import check_workers, is_store, read_spectrograms, store_clips
 from .embedding_arrays import array_shape, ArrayWriter

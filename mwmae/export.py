@@ -32,10 +32,9 @@ from .model import Encoder, MaskedAutoencoder
 from .files import atomic_file, check_file, remove_leftovers_of, saved_settings
 from .models import load_mae
 from .sharing import find_model, share_encoder
-from mwmae.embed import (
-    EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model, pool_names, POOLS,
-    SHORTEST, TOKEN,
-)
+from .units import SHORTEST
+from .pooling import pool_names, POOLS, TOKEN
+from .embed import EmbeddingModel, get_scene_embeddings, get_timestamp_embeddings, load_model
 from .heads import attentions, PARTS, watching
 from . import __version__
 

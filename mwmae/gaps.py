@@ -21,7 +21,7 @@ from .patches import patchify, unpatchify
 from .masking import show_masked
 from .model import fill_gaps, MaskedAutoencoder
 from .crops import CropDataset
-from .embed import check_audio, cut_units, log_mel_in_pieces, SHORTEST
+from .units import check_audio, cut_units, log_mel_in_pieces, SHORTEST
 from .heads import as_drawn, batches
 
 # %% ../nbs/56_gaps.ipynb #ea15c659

@@ -23,10 +23,9 @@ from .audio import HOP, InputError, SAMPLE_RATE
 from .patches import PatchEmbed, patchify, sincos_2d
 from .attention import MultiHeadAttention
 from .blocks import Block
-from mwmae.embed import (
-    check_audio, check_token, cut_units, embedding_input, join_units, pool_blocks, scene_size,
-    step_count,
-)
+from .units import check_audio, cut_units, embedding_input, join_units, step_count
+from .pooling import pool_blocks
+from .embed import check_token, scene_size
 
 # %% ../nbs/68_hub_model.ipynb #57666341
 def mel_bands(

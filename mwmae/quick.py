@@ -25,7 +25,8 @@ from .model import Encoder, MAEConfig
 from .files import shown
 from .sources import list_sounds, open_bytes, row_sound, Sound
 from .recordings import failure_reason, quiet_decoders
-from .embed import embedding_input, EmbeddingModel
+from .units import embedding_input
+from .embed import EmbeddingModel
 
 # %% ../nbs/33_quick.ipynb #85a8ec72
 def nearest_labels(

@@ -26,7 +26,7 @@ from .recordings import (can_travel, failure_reason, quiet_decoders, read_sample
                               sound_samples)
 from .store import open_part
 from .crops import SpectrogramStore
-from .embed import embedding_input, log_mel_in_pieces, log_mel_part, PIECE
+from .units import embedding_input, log_mel_in_pieces, log_mel_part, PIECE
 from .batches import torch_threads
 
 # %% ../nbs/30_reading.ipynb #2fe95690

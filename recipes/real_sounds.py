@@ -42,9 +42,8 @@ from mwmae.models import (
 from mwmae.checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
 from mwmae.sharing import share_encoder, training_facts
 from mwmae.crops import split_held_out, SpectrogramStore
-from mwmae.embed import (
-    EmbedConfig, embedding_input, EmbeddingModel, get_scene_embeddings, load_model,
-)
+from mwmae.units import embedding_input
+from mwmae.embed import EmbedConfig, EmbeddingModel, get_scene_embeddings, load_model
 from mwmae.quick import quick_scores
 from mwmae.settings import has_bfloat16, PretrainConfig
 from mwmae.tasks import load_sound, read_split

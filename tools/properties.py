@@ -36,10 +36,9 @@ from mwmae.recordings import CLIP, clip_bounds, read_pieces
 from mwmae.store import name_hash
 from mwmae.far_files import FileWindow
 from mwmae.crops import crop_samples, reflected, split_held_out
-from mwmae.embed import (
-    cut_units, EmbedConfig, EmbeddingModel, get_timestamp_embeddings, join_units,
-    log_mel_in_pieces, pool_steps, step_count, unit_count,
-)
+from mwmae.units import cut_units, join_units, log_mel_in_pieces, step_count, unit_count
+from mwmae.pooling import pool_steps
+from mwmae.embed import EmbedConfig, EmbeddingModel, get_timestamp_embeddings
 from mwmae.examples import choose_held_out
 from mwmae.fast_attention import FastMultiWindowAttention
 from mwmae.files import load_config, plain_name, save_config
@@ -307,7 +306,7 @@ def pooling_does_not_see_blocks(size, lengths):
 def spectrograms_in_pieces(samples, piece):
     "A spectrogram made in pieces is that of the whole."
     sound = 0.1 * noise(1, samples)
-    with mock.patch("mwmae.embed.PIECE", piece):
+    with mock.patch("mwmae.units.PIECE", piece):
         assume((1 + samples // 160) / piece < 40)
         parts = log_mel_in_pieces(lambda first, last: sound[..., first:last], samples, LOG_MEL)
     torch.testing.assert_close(parts, LOG_MEL(sound), atol=1e-3, rtol=1e-3)

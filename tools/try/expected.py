@@ -14,9 +14,9 @@ from library import draw_mask, place, SOUNDS, uniform
 from mwmae.attention import win_attention, window_sizes
 from mwmae.audio import _band_of, HOP, invert_log_mel, LogMelSpectrogram, read_audio, SAMPLE_RATE
 from mwmae.crops import reflected
-from mwmae.embed import embedding_input
 from mwmae.masking import visible_count
 from mwmae.patches import patchify
+from mwmae.units import embedding_input
 from safetensors import safe_open
 from safetensors.numpy import save
 

@@ -8,10 +8,10 @@ from safetensors.numpy import load_file
 
 from mwmae.attention import attention_probabilities
 from mwmae.audio import HOP, LogMelSpectrogram, standardise
-from mwmae.embed import cut_units
 from mwmae.masking import visible_count
 from mwmae.model import MaskedAutoencoder
 from mwmae.models import load_mae
+from mwmae.units import cut_units
 from mwmae.patches import patchify, unpatchify
 
 SOUNDS = Path(__file__).resolve().parents[2] / "nbs" / "sounds"
