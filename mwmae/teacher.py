@@ -39,7 +39,7 @@ class Teacher(nn.Module):
         self,
         patches: Tensor,  # (b, n, patch values) all patches of the spectrogram
     ) -> list[Tensor]:  # (b, n, width) for each block
-        "What every block makes of the patches, without the tokens of no patch."
+        "What every block makes of the patches, without those that belong to no patch."
         outputs: list[Tensor] = []
         with torch.no_grad():
             self.encoder(patches, outputs=outputs)

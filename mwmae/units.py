@@ -100,7 +100,7 @@ def log_mel_in_pieces(
     samples: int,  # length of the sound
     log_mel: LogMelSpectrogram,  # what makes the spectrogram
 ) -> Tensor:  # (..., frames, mels)
-    "The spectrogram of a sound of any length, in little memory."
+    "The spectrogram of a sound of any length, with the transform of one piece at a time."
     frames, parts = 1 + samples // HOP, []
     for begin in range(0, frames, PIECE):
         end = min(begin + PIECE, frames)
