@@ -26,7 +26,7 @@ from mwmae.vary import check_variants, read_vary, show_vary, vary_arms
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "came_after"
 # what differs from the base, one at a time
 VARIED = ("positions=sincos,rotary", "feed_forward=mlp,swiglu", "block=prenorm,macaron",
-          "target=patches,standardised,teacher", "masking=random,blocks", "pattern=windows,shifted")
+          "target=patches,standardised", "masking=random,blocks", "pattern=windows,shifted")
 TASKS = ("letters", "drum_stroke", "sfx")
 
 
