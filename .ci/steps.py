@@ -256,7 +256,7 @@ def check_main_job(checks: Checks) -> None:
     "The two ways to pre-train, a run that is continued, and bad input."
     sounds = str(checks.project / "nbs" / "sounds")
     done = checks.step("mwmae_pretrain", "mwmae_pretrain", "--epochs", "2", folder=checks.work)
-    found = re.search(r"masked loss ([\d.]+) before, ([\d.]+) after; predicting each band's mean: ([\d.]+)", done)
+    found = re.search(r"masked loss ([\d.]+) before, ([\d.]+) after; predicting the mean of each band: ([\d.]+)", done)
     checks.report("it learns", bool(found) and float(found[2]) < float(found[3]) < float(found[1]), done)
     checks.step("mwmae_prepare", "mwmae_prepare", sounds, "store", folder=checks.work)
     options = ["--out", "own/run", "--epochs", "3", "--batch", "4"]
