@@ -92,7 +92,8 @@ def _open_embedder(folder, classify, whole, layers, pool, overlap, unit, **optio
     from mwmae.audio import InputError
     from mwmae.embed import embed_as_typed, load_model
     if not classify:
-        return embed_as_typed(load_model(folder, **options), layers, pool, overlap, unit), None
+        model = load_model(folder, **options)
+        return embed_as_typed(model, layers, pool, overlap, unit=unit), None
     if not whole or layers is not None or pool is not None:
         raise InputError(
             "--classify takes sounds as a whole and as the classifier learnt them; "

@@ -494,6 +494,7 @@ def embed_as_typed(
     layers: str | None = None,  # as in `choose_layers`; None: as the model has it
     pool: str | None = None,  # such as mean or mean+std; None: as the model has it
     overlap: float | None = None,  # share of a unit that the next one repeats; None: as it is
+    *,
     timestamp_overlap: float | None = None,  # that of timestamps; None: as `overlap`, or as it is
     unit: float | None = None,  # length of a unit, seconds; None: as the model has it
 ) -> EmbeddingModel:  # with the same encoder, in evaluation mode

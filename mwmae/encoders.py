@@ -354,6 +354,7 @@ def embed_with_options(
     layers: str | None = None,  # blocks whose outputs are laid side by side; see `choose_layers`
     pool: str | None = None,  # how a scene is pooled: mean, max, std, token, or as in mean+std
     overlap: float | None = None,  # share of a unit that it has in common with the next
+    *,
     timestamp_overlap: float | None = None,  # that of timestamps; None: as `overlap`, or as it is
     unit: float | None = None,  # length of a unit, seconds
 ) -> HearModel:  # the same model under a longer name; unchanged if it is no encoder of ours
@@ -367,7 +368,8 @@ def embed_with_options(
         raise InputError(f"layers are {shown(chosen)}, expected numbers from 1 on")
     if not isinstance(model.module, EmbeddingModel):
         return model
-    module = embed_as_typed(model.module, layers, pool, overlap, timestamp_overlap, unit)
+    module = embed_as_typed(
+        model.module, layers, pool, overlap, timestamp_overlap=timestamp_overlap, unit=unit)
     module = module.to(model.device)
     name = model.name + _options_name(module, model.module.config, layers)
     return replace(model, name=name, module=module)
