@@ -22,7 +22,6 @@ import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import torch
@@ -32,13 +31,12 @@ from machine import CLOCKS, facts
 from mwmae.attention import WINDOWS
 from mwmae.audio import InputError
 from mwmae.command_line import _run_code
-from mwmae.crops import CropDataset, split_held_out, to_device
+from mwmae.crops import split_held_out
 from mwmae.mix import make_crops
 from mwmae.model import CHOICES, MAEConfig, MaskedAutoencoder, model_config
 from mwmae.settings import machine_settings, open_data
-from mwmae.training import (
-    held_out_loss, learning_rate, make_optimizer, move_teacher, step_batches, steps_per_epoch, teacher_decay,
-)
+from mwmae.training import held_out_loss
+from short_run import fixed_batches, short_way, train_steps
 
 RESULTS = Path(__file__).parent / "results" / "variants.csv"
 MORE = {  # variants that are no single entry of a registry
@@ -66,42 +64,21 @@ def all_variants() -> dict:
     return found
 
 
-def fixed_batches(corpus, clips, shape) -> list:
-    "The first held-out clips with fixed crops and noise."
-    crops = CropDataset(corpus, clips, shape.frames, shape.patches, 2**32)
-    pairs = [(0, i) for i in range(min(64, len(crops)))]
-    return [to_device(crops.gather(pairs[i : i + 32]), torch.device("cpu")) for i in range(0, len(pairs), 32)]
-
-
 def one_run(settings, seed, steps, corpus, clock) -> dict:
     "Train one model, and measure it."
     train, held_out = split_held_out(corpus)
     chosen = machine_settings("cpu", len(train))
-    per_epoch = steps_per_epoch(chosen, len(train))
-    epochs = steps / per_epoch
-    way = SimpleNamespace(base_lr=chosen.base_lr, batch=chosen.batch, beta2=chosen.beta2, weight_decay=chosen.weight_decay,
-                          epochs=epochs, warmup=epochs / 10, seed=seed, micro_batch=None,
-                          teacher_decay=chosen.teacher_decay, teacher_decay_end=chosen.teacher_decay_end)
     torch.manual_seed(seed)
     shape = model_config(chosen.model, **settings)
     model = MaskedAutoencoder(shape)
-    optimizer, held_out = make_optimizer(model, way), fixed_batches(corpus, held_out, shape)
+    batches = fixed_batches(corpus, held_out, shape)
     crops = make_crops(corpus, train, shape.frames, shape.patches, seed)
-    before, times = held_out_loss(model, held_out), []
-    for step in range(steps):
-        ((pairs, _),) = step_batches(way, len(train), step)
-        batch = to_device(crops.gather(pairs), torch.device("cpu"))
-        begin = clock()
-        loss = model(batch["spectrogram"], batch["noise"]).loss
-        loss.backward()
-        optimizer.param_groups[0]["lr"] = learning_rate(step / per_epoch, way)
-        optimizer.step()
-        optimizer.zero_grad()
-        move_teacher(model, loss[None], teacher_decay(step / per_epoch, way))
-        times.append(clock() - begin)
-    after = held_out_loss(model, held_out)
+    before = held_out_loss(model, batches)
+    way = short_way(chosen, len(train), steps, seed)
+    times = [seconds for _, seconds in train_steps(model, crops, way, steps, clock)]
+    after = held_out_loss(model, batches)
     model.config = replace(shape, masking="random")
-    alike = held_out_loss(model, held_out) if shape.target == "patches" else None
+    alike = held_out_loss(model, batches) if shape.target == "patches" else None
     parameters = sum(p.numel() for part in (model.encoder, model.decoder) for p in part.parameters())
     return {"before": before, "after": after, "random_masks": alike,
             "parameters": parameters / 1e6, "steps_per_second": 1 / statistics.median(times)}

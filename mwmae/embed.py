@@ -32,9 +32,7 @@ from .files import load_config, shown
 from .models import load_encoder, OWN_WAY, PACKAGED, with_length
 from .sharing import find_model
 from .crops import reflected
-from mwmae.units import (
-    check_audio, cut_units, embedding_input, join_units, PIECE, step_count,
-)
+from .units import check_audio, cut_units, embedding_input, join_units, PIECE, step_count
 from .pooling import pool_blocks, pool_names, TOKEN
 
 # %% ../nbs/28_embed.ipynb #c52c36a2
