@@ -154,6 +154,16 @@ def check_attacks(checks: Checks) -> None:
     checks.report(f"attacks: {counts[0] if counts else 'not counted'}", bool(counts) and int(counts[1]) >= 80 and counts[1] == counts[2], log)
 
 
+def check_parts(checks: Checks) -> None:
+    "Every part of a model by name: its formula, written and read, exported, and a run with it killed and resumed."
+    tools = checks.project / "tools"
+    log = checks.step("every part computes what its formula says", "python", str(tools / "check_parts.py"), folder=checks.work)
+    counts = re.search(r"^(\d+) variants, 0 failed$", log, re.MULTILINE)
+    checks.report(f"variants: {counts[1] if counts else 'not all'}", bool(counts) and int(counts[1]) >= 30, log)
+    log = checks.step("every part, killed and resumed", "python", str(tools / "kill_test.py"), "--parts", "--kills", "1", folder=checks.work)
+    checks.report("runs were killed", bool(re.search(r"^[3-9]\d kills", log, re.MULTILINE)), log)
+
+
 def check_cluster(checks: Checks) -> None:
     "Two processes that are stopped, killed and started again arrive at the same bytes."
     log = checks.step("what a cluster does to a run", "python", str(checks.project / "tools" / "cluster_test.py"), "--quick", folder=checks.work)
@@ -283,7 +293,7 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_attacks, check_cluster, check_systems, check_gpu, check_commands, check_main_job, check_wheel, check_doors, check_online):
+                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_parts, check_attacks, check_cluster, check_systems, check_gpu, check_commands, check_main_job, check_wheel, check_doors, check_online):
                     steps(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())

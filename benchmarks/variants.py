@@ -2,8 +2,7 @@
 
     python benchmarks/variants.py [--only rotary,macaron] [--steps 300] [--seeds 1] [--code my_parts.py]
 
-Takes the entries of the registries (`CHOICES` of mwmae.model, and `WINDOWS`), one at a time, in the model that
-`mwmae_pretrain` trains on a CPU, and a few settings that are no names, such as QK-norm. Each run sees the same crops and
+Takes the parts of every_part.py, one at a time, in the model that `mwmae_pretrain` trains on a CPU. Each run sees the same crops and
 the same noise of the built-in corpus, with the command's learning rate for 300 steps of 16 clips: a few minutes on one
 core. That is far too short to say which part is best; it shows that all of them train, and at what speed.
 
@@ -27,41 +26,18 @@ import pandas as pd
 import torch
 from fastcore.script import call_parse
 
+from every_part import all_variants
 from machine import CLOCKS, facts
-from mwmae.attention import WINDOWS
 from mwmae.audio import InputError
 from mwmae.command_line import _run_code
 from mwmae.crops import split_held_out
 from mwmae.mix import make_crops
-from mwmae.model import CHOICES, MAEConfig, MaskedAutoencoder, model_config
+from mwmae.model import MaskedAutoencoder, model_config
 from mwmae.settings import machine_settings, open_data
 from mwmae.training import held_out_loss
 from short_run import fixed_batches, short_way, train_steps
 
 RESULTS = Path(__file__).parent / "results" / "variants.csv"
-MORE = {  # variants that are no single entry of a registry
-    "paper": {}, "mae": {"multi_window": False, "cls_token": True},
-    "rel_pos_bias": {"rel_pos_bias": True}, "learned_positions": {"learned_positions": True},
-    "qk_norm": {"qk_norm": True}, "layer_scale 1e-5": {"layer_scale": 1e-5}, "layer_scale 0.1": {"layer_scale": 0.1},
-    "drop_path 0.1": {"drop_path": 0.1},
-    "utterance_loss 1": {"target": "teacher", "utterance_loss": 1.0, "cls_token": True},
-    "rms, swiglu, qk_norm, rotary": {"norm": "rms", "feed_forward": "swiglu", "qk_norm": True, "positions": "rotary"},
-    "macaron of half the depth": {"block": "macaron", "encoder_depth": 2, "decoder_depth": 1},
-}
-LEFT_OUT = {"windows_triton"}  # the numbers of windows by another kernel
-USUAL = {"decoder_attention": "windows", "windows": "divisors"}  # what None means
-
-
-def all_variants() -> dict:
-    "Settings by name of the variant: those above, and every entry of a registry that is not the paper's."
-    found = dict(MORE)
-    for setting, parts in (CHOICES | {"windows": WINDOWS}).items():
-        if setting.startswith("decoder_") and setting != "decoder_attention":
-            continue  # the same registry as for both
-        for name in [name for name in parts if name not in LEFT_OUT]:
-            if name != USUAL.get(setting, getattr(MAEConfig, setting)):
-                found[f"{setting} {name}"] = {setting: name}
-    return found
 
 
 def one_run(settings, seed, steps, corpus, clock) -> dict:

@@ -32,6 +32,7 @@ from .patterns import PATTERNS
 from .pattern_attention import block_attention, check_pattern
 from .blocks import BLOCKS, check_branches, FEED_FORWARD, make_blocks, NORMS
 from .teacher import Teacher, utterance_loss
+from .lengths import check_attention, mixed_masks
 
 # %% ../nbs/10_model.ipynb #9d3a918c
 _LIMITS = {  # largest values of a config
@@ -393,8 +394,7 @@ class MaskedAutoencoder(nn.Module):
         kept = there = None  # all of the visible tokens, and of the patches
         if lengths is None:
             masking = MASKING[config.masking](noise, config.mask_ratio, config.grid)
-        else:  # clips of different lengths, which a later chapter explains
-            from mwmae.lengths import check_attention, mixed_masks
+        else:
             check_attention([*self.encoder.blocks, *self.decoder.blocks])
             masking, kept, there = mixed_masks(config, noise, lengths)
             patches = patches.where(there[..., None], 0)

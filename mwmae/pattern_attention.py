@@ -259,7 +259,7 @@ class TokenWindowAttention(FastMultiWindowAttention):
 
 # %% ../nbs/08_pattern_attention.ipynb #cffc1585
 def block_attention(
-    config,  # a `MAEConfig` of the next chapter
+    config,  # shape of the model, a `MAEConfig`
     part: str,  # 'encoder' or 'decoder'
     heads: int,  # attention heads, if it is no attention with windows
     block: int,  # number of the block, from 0
@@ -284,7 +284,7 @@ def block_attention(
 
 # %% ../nbs/08_pattern_attention.ipynb #dd8fd9db
 def check_pattern(
-    config,  # a `MAEConfig` of the next chapter
+    config,  # shape of the model, a `MAEConfig`
 ):
     "Raise `InputError` for a pattern or for registers that do not fit the attention."
     if not 0 <= config.registers <= 1024:

@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 from contextlib import suppress
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -35,7 +36,11 @@ from mwmae.sharing import save_pretrained
 from mwmae.command_line import run_at_command_line
 from mwmae.checkpoints import fingerprint
 from mwmae.model import MaskedAutoencoder, model_config
+from mwmae.settings import PretrainConfig
 from mwmae.sounds import synth_clip
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from every_part import all_variants
 
 LEFT_OUT = {".lock", "speed.csv", "times.csv"}
 GRACE = 300  # seconds after which a command is taken to hang
@@ -111,6 +116,19 @@ def cases(
             "mwmae_ablate --vary mask_ratio=0.8,0.5 --data store --tasks tasks --out OUT/ablations --epochs 1 "
             "--seeds 1 --pretrain_seeds 2".split()],
     }
+
+
+def part_cases() -> dict:  # by name, as those of `cases`
+    "A short pre-training run with each part that the library has by name, if an option of the command asks for it."
+    prepare = ["mwmae_prepare", "sounds", "store", "--workers", "1"]
+    run = "mwmae_pretrain --data store --out OUT/run --frames 48 --batch 4 --save_every 3 --precision fp32".split()
+    known = {field.name for field in fields(PretrainConfig)}
+    found = {"part mae": [prepare, [*run, "--epochs", "1", "--model", "mae_nano_4x16"]]}
+    for name, settings in (all_variants() | {"lengths mixed": {"lengths": "mixed"}}).items():
+        if settings.keys() <= known:
+            options = [f"--{key}" if value is True else f"--{key}={value}" for key, value in settings.items()]
+            found[f"part {name}"] = [prepare, [*run, "--epochs", "1", *options]]
+    return found
 
 
 # --- one attempt
@@ -289,11 +307,12 @@ def run_case(
 @call_parse
 def main(
     kills: int = 20,  # how often to kill each command
-    commands: str = "",  # cases with commas between, such as pretrain,prepare,embed; default: all
+    commands: str = "",  # cases with commas between, such as pretrain,prepare,embed; default: all, without the parts
+    parts: bool = False,  # pre-training with each part that the library has by name, and nothing else?
     seed: int = 0,  # of the moments at which to kill
 ):
     "Kill and repeat commands, compare their ends with undisturbed ones, and exit 1 if anything differs."
-    known = cases(kills)
+    known = part_cases() if parts else cases(kills)
     chosen = commands.split(",") if commands else list(known)
     if unknown := sorted(set(chosen) - known.keys()):
         sys.exit(f"--commands: {', '.join(unknown)} unknown, expected some of {', '.join(known)}")
