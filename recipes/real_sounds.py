@@ -595,7 +595,7 @@ def report(here):
         temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
-# --- How much data it takes, and which windows (nbs/59_ablations.ipynb)
+# --- How much data it takes, and which windows (nbs/63_ablations.ipynb)
 
 
 def ablate(here):

@@ -65,7 +65,7 @@ def doors(folder: Path) -> list[Door]:
     mwmae_export("packaged", str(folder / "own"), format="folder")
     mwmae_export("packaged", str(folder / "foreign"), format="transformers")
     cards = {name: python_of((folder / name / "README.md").read_text(encoding="utf-8")) for name in ("own", "foreign")}
-    hub = [line for line in python_of(page_text("69_hub_folder.ipynb", "torch.hub")).splitlines() if "CLONE" in line]
+    hub = [line for line in python_of(page_text("73_hub_folder.ipynb", "torch.hub")).splitlines() if "CLONE" in line]
     hub = ["import torch", *hub, "import mwmae", "sounds = mwmae.read_audio('sound.wav')[None]", "embeddings = mwmae.get_scene_embeddings(sounds, model)"]
     clone = f"CLONE = {str(ROOT)!r}\n"
     return [
