@@ -148,7 +148,7 @@ def all_state(steps: Steps) -> list:
 
 
 def readable(q, k, v, bias=None):
-    "The attention that chapter 3 explains, with one bias for each head."
+    "The attention that the chapter on attention explains, with one bias for each head."
     return attend(q, k, v, None if bias is None else bias[:, None])
 
 
@@ -194,7 +194,7 @@ def check_paths(stage) -> None:
 
 
 def readable_layer(layer) -> torch.nn.Module:
-    "The layer of chapter 3 with the same parameters, in float64."
+    "The layer of that chapter with the same parameters, in float64."
     width = layer.proj.out_features
     if isinstance(layer, MultiWindowAttention):
         same = MultiWindowAttention(width, layer.windows, len(layer.rel_pos) > 0, layer.n)

@@ -238,7 +238,7 @@ for bias in (False, True):
 
 
 def try_triton(stage: Stage) -> str:
-    "Run the kernel of chapter 47 in a process of its own; why it does not work here, or nothing."
+    "Run the kernel in Triton in a process of its own; why it does not work here, or nothing."
     command = [sys.executable, "-c", TRY, stage.device.type, "20" if stage.toy else "250"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=90)
@@ -248,7 +248,7 @@ def try_triton(stage: Stage) -> str:
 
 
 def why_no_triton(stage: Stage) -> str:
-    "Why the kernel of chapter 47 cannot be measured here, or nothing. It is tried once for all stages."
+    "Why the kernel in Triton cannot be measured here, or nothing. It is tried once for all stages."
     if not importlib.util.find_spec("triton"):
         return "Triton is not installed"
     note = Path(work_folder()) / "triton.txt"
