@@ -32,7 +32,9 @@ from .files import load_config, shown
 from .models import load_encoder, OWN_WAY, PACKAGED, with_length
 from .sharing import find_model
 from .crops import reflected
-from .units import check_audio, cut_units, embedding_input, join_units, PIECE, step_count
+from mwmae.units import (
+    check_audio, cut_units, embedding_input, join_units, PIECE, step_count, unit_shifts,
+)
 from .pooling import pool_blocks, pool_names, TOKEN
 
 # %% ../nbs/32_embed.ipynb #c52c36a2
@@ -49,8 +51,11 @@ class EmbedWay:
     timestamp_overlap: float | None = field(default=None, kw_only=True)
     # length of a unit, seconds; None: the length trained with
     unit: float | None = field(default=None, kw_only=True)
+    # how often a unit is encoded, each time shifted by another fraction of a patch; averaged
+    shifts: int = field(default=1, kw_only=True)
 
-    optional = ("timestamp_overlap", "unit")  # saved only if they are not the default
+    # saved only if they are not the default
+    optional = ("timestamp_overlap", "unit", "shifts")
 
     def __post_init__(self):
         pool_names(self.pool)
@@ -112,6 +117,15 @@ def check_layers(
     if layers is not None and not (layers and all(1 <= layer <= blocks for layer in layers)):
         raise InputError(f"layers are {shown(layers)}, expected numbers from 1 to {blocks}")
 
+# %% ../nbs/32_embed.ipynb #6b1c2d11
+def check_shifts(
+    shifts: int,  # how often a unit is encoded
+    patch_frames: int,  # length of a patch, frames
+):
+    "Raise `InputError` unless each shift can be another number of frames."
+    if not 1 <= shifts <= patch_frames:
+        raise InputError(f"shifts is {shifts}, expected 1 to {patch_frames}, the frames of a patch")
+
 # %% ../nbs/32_embed.ipynb #a74d19fa
 def check_token(
     pool: str,  # such as mean or token+mean
@@ -134,7 +148,7 @@ def scene_size(
 # %% ../nbs/32_embed.ipynb #848269d0
 class EmbeddingModel(nn.Module):
     """An encoder with its spectrogram: a HEAR model.
-    Raises `InputError` for layers, tokens or a unit that the encoder cannot have."""
+    Raises `InputError` for layers, tokens, shifts or a unit that the encoder cannot have."""
 
     def __init__(
         self,
@@ -147,6 +161,8 @@ class EmbeddingModel(nn.Module):
             encoder = with_length(encoder, unit_frames(config.unit, encoder.config))
         shape, layers = encoder.config, config.layers
         check_token(config.pool, shape.extra)
+        check_shifts(config.shifts, shape.patch_frames)
+        self.shifts = unit_shifts(config.shifts, shape.patch_frames)  # frames
         self.encoder, self.config, self.log_mel = encoder, config, LogMelSpectrogram(shape.mels)
         self.hop = unit_hop(config.overlap, shape)  # frames from the start of a unit to the next
         self.timestamp_hop = unit_hop(config.steps_overlap, shape)  # where each step is wanted
@@ -248,7 +264,7 @@ def unit_features(
     on_cpu = next(self.parameters()).device.type == "cpu"
     size = self.config.batch or (16 if on_cpu else 256)
     units = ((i, unit) for i, clip in enumerate(spectrograms)
-             for unit in cut_units(clip, frames, hop))
+             for unit in cut_units(clip, frames, hop, self.shifts))
 
     def batches():
         "Units of one clip or of several, and note whose they are."
@@ -257,9 +273,14 @@ def unit_features(
             numbers.append(clips)
             yield torch.stack(batch)  # (u, unit frames, mels)
 
-    encode_all = encode_all or partial(map, self.encode_units)
-    for features in encode_all(batches()):  # of u units
-        yield from zip(numbers.popleft(), features.steps, features.token)
+    def encoded():
+        "Each unit of each shift, whose it is, its steps and its token."
+        for features in (encode_all or partial(map, self.encode_units))(batches()):
+            yield from zip(numbers.popleft(), features.steps, features.token)
+
+    for shifted in chunked(encoded(), len(self.shifts)):
+        clips, steps, tokens = zip(*shifted)
+        yield clips[0], torch.stack(steps).mean(0), torch.stack(tokens).mean(0)
 
 # %% ../nbs/32_embed.ipynb #07a248f7
 @patch
@@ -337,6 +358,7 @@ def own_way(
     try:
         check_layers(way.layers, len(encoder.blocks))
         check_token(way.pool, encoder.extra)
+        check_shifts(way.shifts, encoder.config.patch_frames)
         if way.unit is not None:
             with_length(encoder, unit_frames(way.unit, encoder.config))
     except InputError as error:
@@ -495,10 +517,12 @@ def embed_as_typed(
     *,
     timestamp_overlap: float | None = None,  # that of timestamps; None: as `overlap`, or as it is
     unit: float | None = None,  # length of a unit, seconds; None: as the model has it
+    shifts: int | None = None,  # how often a unit is encoded; None: as the model has it
 ) -> EmbeddingModel:  # with the same encoder, in evaluation mode
     "Embed as options say. Raises `InputError` for a setting that the model cannot have."
     typed: dict[str, Any] = {"pool": pool, "overlap": overlap,
-                             "timestamp_overlap": timestamp_overlap, "unit": unit}
+                             "timestamp_overlap": timestamp_overlap, "unit": unit,
+                             "shifts": shifts}
     typed = {name: value for name, value in typed.items() if value is not None}
     if layers is not None:
         typed["layers"] = choose_layers(layers, len(model.encoder.blocks))

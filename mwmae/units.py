@@ -31,14 +31,26 @@ def cut_units(
     spectrogram: Tensor,  # (frames, mels) of a whole clip
     unit: int,  # length of a unit, frames
     hop: int,  # frames from the start of one unit to the start of the next
+    shifts: Iterable[int] = (0,),  # each unit once for each shift, which is a number of frames
 ) -> Iterator[Tensor]:  # (unit, mels) each
-    "Cut a spectrogram into units; the last is filled with the reflection of the frames before it."
+    "Cut a spectrogram into units; at both ends the frames are continued by their reflection."
     frames = len(spectrogram)
-    for first in range(0, unit_count(frames, unit, hop) * hop, hop):
-        if first + unit <= frames:
-            yield spectrogram[first : first + unit]
-        else:
-            yield spectrogram[reflected(first, unit, frames).to(spectrogram.device)]
+    for place in range(0, unit_count(frames, unit, hop) * hop, hop):
+        for shift in shifts:
+            first = place + shift
+            if first >= 0 and first + unit <= frames:
+                yield spectrogram[first : first + unit]
+            else:
+                yield spectrogram[reflected(first, unit, frames).to(spectrogram.device)]
+
+# %% ../nbs/30_units.ipynb #6b1c2d02
+def unit_shifts(
+    count: int,  # how often each unit is encoded
+    patch_frames: int,  # length of a patch, frames
+) -> list[int]:  # frames
+    "Shifts at equal distances within a patch, around 0."
+    shifts = [number * patch_frames // count for number in range(count)]
+    return [shift - shifts[-1] // 2 for shift in shifts]
 
 # %% ../nbs/30_units.ipynb #35c750c0
 def step_count(
