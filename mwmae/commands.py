@@ -87,19 +87,20 @@ def mwmae_pretrain(
     print(run_command(out, resume, _given(settings)))
 
 # %% ../nbs/94_commands.ipynb #ea52c2a6
-def _open_embedder(folder, classify, whole, layers, pool, overlap, unit, **options):
+def _open_embedder(folder, classify, whole, layers, pool, overlap, unit, shifts, **options):
     "What embeds, and what names sounds or None. Raises `InputError` if options clash."
     from mwmae.audio import InputError
     from mwmae.embed import embed_as_typed, load_model
     if not classify:
         model = load_model(folder, **options)
-        return embed_as_typed(model, layers, pool, overlap, unit=unit), None
+        return embed_as_typed(model, layers, pool, overlap, unit=unit, shifts=shifts), None
     if not whole or layers is not None or pool is not None:
         raise InputError(
             "--classify takes sounds as a whole and as the classifier learnt them; "
             "it goes with none of --timestamps, --table, --layers and --pool")
     from mwmae.classifier import load_classifier  # imports scikit-learn
-    classifier = load_classifier(folder, overlap=overlap or 0.0, unit=unit, **options)
+    given = {"overlap": overlap or 0.0, "unit": unit, "shifts": 1 if shifts is None else shifts}
+    classifier = load_classifier(folder, **given, **options)
     return classifier.embedder, classifier
 
 # %% ../nbs/94_commands.ipynb #a453e62c
@@ -135,6 +136,9 @@ def mwmae_embed(
     # length of a unit in seconds, a multiple of a patch (0.04 s), such as 10 for a model that was
     # trained on two; default: as the model says, otherwise the length trained with
     unit: float | None = None,
+    # how often each unit is encoded, each time shifted by another part of a patch, and averaged;
+    # 1 to 4 for patches of four frames; default: as the model says, otherwise 1
+    shifts: int | None = None,
     # fp32, or bf16: rounded, and a third of the time where the processor computes in it
     precision: str = "fp32",
     batch: int | None = None,  # units encoded at a time; default: 16 on a CPU, 256 on a GPU
@@ -151,13 +155,13 @@ def mwmae_embed(
     name = default_model() if model is None else model
     folder = find_model(name)
     embedder, classifier = _open_embedder(
-        folder, classify, not (timestamps or table), layers, pool, overlap, unit,
+        folder, classify, not (timestamps or table), layers, pool, overlap, unit, shifts,
         precision=precision, batch=batch)
     config, found = embedder.config, named_sounds(sounds)
     checksum = "{1:08x}".format(*fingerprint(folder / "model.safetensors"))
     share = config.steps_overlap if timestamps else config.overlap
     run = EmbedRun(checksum, timestamps, table, config.layers, config.pool, share, precision,
-                   classify, config.unit)
+                   classify, config.unit, config.shifts)
     (classifier or embedder).to(choose_device(device))
     target = Path(out or ("classes" if classify else "embeddings"))
     if part is not None:
@@ -232,6 +236,9 @@ def mwmae_export(
     # length of a unit in seconds, a multiple of a patch (0.04 s), such as 10 for a model that was
     # trained on two; default: as the model says, otherwise the length trained with
     unit: float | None = None,
+    # how often each unit is encoded, each time shifted by another part of a patch, and averaged;
+    # 1 to 4 for patches of four frames; default: as the model says, otherwise 1
+    shifts: int | None = None,
     # with --format folder or transformers: Markdown file for the end of the model card, such as
     # the credits of the recordings
     notes: str | None = None,
@@ -246,7 +253,8 @@ def mwmae_export(
     from mwmae.embed import embed_as_typed, load_model
     from mwmae.export import largest_difference, write_autoencoder, write_folder
     card = {"notes": notes, "licence": licence, "title": title}
-    typed: dict[str, Any] = {"layers": layers, "pool": pool, "overlap": overlap, "unit": unit}
+    typed: dict[str, Any] = {"layers": layers, "pool": pool, "overlap": overlap, "unit": unit,
+                             "shifts": shifts}
     if format == "folder":
         print(write_folder(model, out, typed=typed, **card))
         return
@@ -318,6 +326,9 @@ def mwmae_hear(
     # 10 for a model that was trained on two; default: as the model says, otherwise the length
     # trained with
     unit: float | None = None,
+    # encoders of this library: how often each unit is encoded, each time shifted by another
+    # fraction of a patch, and averaged; default: as the model says, otherwise 1
+    shifts: int | None = None,
     # factors of the probe's large products: fp32, or bf16, which is faster where the processor has
     # it, with scores that agree within their intervals
     probe_precision: str = "fp32",
@@ -350,7 +361,7 @@ def mwmae_hear(
         return
     device = str(choose_device(device))
     how = dict(layers=layers, pool=pool, overlap=overlap, timestamp_overlap=timestamp_overlap,
-               unit=unit)
+               unit=unit, shifts=shifts)
     look = partial(_foresee, grid if "probe" in read_ask(ask) else None, seeds, out, device)
     if plan:
         jobs = begin_jobs(tasks_dir, model, seeds, out, embeddings, device, how, half)

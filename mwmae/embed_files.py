@@ -129,8 +129,9 @@ class EmbedRun:
     precision: str
     classify: bool = False  # labels in place of embeddings
     unit: float | None = None  # length of a unit, seconds; None: the length trained with
+    shifts: int = 1  # how often a unit is encoded
 
-    optional = ("unit",)  # saved only if it is not the default
+    optional = ("unit", "shifts")  # saved only if they are not the default
 
 # %% ../nbs/36_embed_files.ipynb #6a94f0d1
 def _is_embedded(path, size, timestamps, checked=False):

@@ -88,7 +88,7 @@ class HearModel:
 
     @property
     def settings(self) -> dict:  # by name; empty for models that are no encoder of ours
-        "How it embeds: layers, pool, overlaps and unit, without those that are the paper's."
+        "How it embeds: layers, pool and so on, without those that are the paper's."
         return _settings(self)
 
     @cached_property
@@ -337,13 +337,13 @@ def _layers_text(layers, blocks):
 
 # %% ../nbs/47_encoders.ipynb #700b4cb8
 def _settings(model):
-    "Layers, pool, overlaps and unit of a model, without those that are the paper's."
+    "Layers, pool and so on of a model, without those that are the paper's."
     if not isinstance(model.module, EmbeddingModel):
         return {}
     config, found = model.module.config, {}
     if config.layers is not None:
         found["layers"] = _layers_text(config.layers, len(model.module.encoder.blocks))
-    for name in ("pool", "overlap", "timestamp_overlap", "unit"):
+    for name in ("pool", "overlap", "timestamp_overlap", "unit", "shifts"):
         if getattr(config, name) != getattr(EmbedWay, name):
             found[name] = getattr(config, name)
     return found
@@ -352,24 +352,25 @@ def _settings(model):
 def embed_with_options(
     model: HearModel,  # any model
     layers: str | None = None,  # blocks whose outputs are laid side by side; see `choose_layers`
-    pool: str | None = None,  # how a scene is pooled: mean, max, std, token, or as in mean+std
+    pool: str | None = None,  # how a scene is pooled: names of `POOLS`, such as mean+std
     overlap: float | None = None,  # share of a unit that it has in common with the next
     *,
     timestamp_overlap: float | None = None,  # that of timestamps; None: as `overlap`, or as it is
     unit: float | None = None,  # length of a unit, seconds
+    shifts: int | None = None,  # how often a unit is encoded
 ) -> HearModel:  # the same model under a longer name; unchanged if it is no encoder of ours
     """Embed with other options than the model's own way; None leaves a setting as it is there.
     Raises `InputError` for a setting that the model cannot have."""
     # a wrong setting is an error also for a model that has no use for it
     EmbedWay(pool="mean" if pool is None else pool, overlap=overlap or 0.0,
-             timestamp_overlap=timestamp_overlap, unit=unit)
+             timestamp_overlap=timestamp_overlap, unit=unit, shifts=1 if shifts is None else shifts)
     chosen = choose_layers(layers, 1)
     if chosen and min(chosen) < 1:
         raise InputError(f"layers are {shown(chosen)}, expected numbers from 1 on")
     if not isinstance(model.module, EmbeddingModel):
         return model
-    module = embed_as_typed(
-        model.module, layers, pool, overlap, timestamp_overlap=timestamp_overlap, unit=unit)
+    module = embed_as_typed(model.module, layers, pool, overlap, unit=unit, shifts=shifts,
+                            timestamp_overlap=timestamp_overlap)
     module = module.to(model.device)
     name = model.name + _options_name(module, model.module.config, layers)
     return replace(model, name=name, module=module)
@@ -391,4 +392,6 @@ def _options_name(module, own, typed):
         name += f"-timestamp_overlap{config.steps_overlap:g}"
     if config.unit is not None:
         name += f"-unit{config.unit:g}"
+    if config.shifts > 1 or own.shifts > 1:
+        name += f"-shifts{config.shifts}"
     return name

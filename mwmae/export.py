@@ -96,9 +96,10 @@ def _standardise_exactly(
 def _mirrored_positions(
     frames: int,  # number of frames wanted
     length: int,  # number of frames there are, at least 2
+    first: int = 0,  # the first frame that is wanted, perhaps before the clip
 ) -> Tensor:  # (frames,) which frame stands in for each
     "Positions that continue a clip by reflection, in operations that export."
-    position = torch.arange(frames)
+    position = torch.arange(frames) + first
     period = position.new_full((1,), 2 * (length - 1))
     position = position % period
     return torch.minimum(position, period - position)
@@ -138,18 +139,21 @@ class _ExportableModel(nn.Module):
         shape, (clips, samples) = self.model.encoder.config, audio.shape
         frames = 1 + samples // HOP
         units = (frames + shape.frames - 1) // shape.frames
-        filled = _mirrored_positions(units * shape.frames, frames)
+        shifts, joined = self.model.shifts, units * shape.grid[0]
+        filled = torch.stack(  # (shifts, units * unit frames)
+            [_mirrored_positions(units * shape.frames, frames, shift) for shift in shifts])
         spectrogram = _standardise_exactly(self.log_mel(audio))  # (n, frames, mels)
-        spectrogram = spectrogram[:, filled]  # (n, units * unit frames, mels)
-        spectrogram = spectrogram.reshape(-1, shape.frames, shape.mels)  # (n * units, ...)
-        features, token = self.model.encode_units(spectrogram)  # (n * units, steps of a unit, size)
-        joined = units * shape.grid[0]
-        features = features.reshape(clips, joined, features.shape[-1])  # (n, all steps, size)
+        spectrogram = spectrogram[:, filled]  # (n, shifts, units * unit frames, mels)
+        spectrogram = spectrogram.reshape(-1, shape.frames, shape.mels)  # (n * shifts * units, ...)
+        features, token = self.model.encode_units(spectrogram)  # (n * shifts * units, ...)
+        # (n, all steps, size)
+        features = features.reshape(clips, len(shifts), joined, features.shape[-1]).mean(1)
         steps = features[:, : joined - (units * shape.frames - frames) // shape.patch_frames]
         pools = {name: POOLS[name]() for name in pool_names(self.model.config.pool)}
         for name, pool in pools.items():
             if name == TOKEN:
-                pool.add(token.reshape(clips, units, token.shape[-1]))  # (n, units, token size)
+                # (n, units, token size)
+                pool.add(token.reshape(clips, len(shifts), units, token.shape[-1]).mean(1))
             else:
                 pool.add(steps)
         return torch.cat([pool.result() for pool in pools.values()], dim=-1), steps

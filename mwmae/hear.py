@@ -213,7 +213,7 @@ def begin_jobs(
         if any(value is not None for value in how.values()):
             raise InputError("--embeddings takes embeddings as they are; "
                              "it goes with none of --layers, --pool, --overlap, "
-                             "--timestamp_overlap and --unit")
+                             "--timestamp_overlap, --unit and --shifts")
         return _ready_jobs(embeddings)
     if tasks_dir is None:
         tasks_dir = Path(out) / "tasks"

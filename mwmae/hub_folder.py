@@ -222,6 +222,7 @@ def _configs(
     shape, way = model.encoder.config, model.config
     settings = {name: getattr(shape, name) for name in _SHAPE}
     settings |= {"layers": way.layers, "pool": way.pool, "overlap": way.overlap}
+    settings |= {"shifts": way.shifts} if way.shifts > 1 else {}
     config = {
         "architectures": ["MWMAEModel"],
         "auto_map": {"AutoConfig": f"{_CODE}.MWMAEConfig", "AutoModel": f"{_CODE}.MWMAEModel"},
@@ -256,7 +257,7 @@ def save_for_transformers(
     state = model.encoder.state_dict()
     tensors = {f"encoder.{name}": tensor.detach().cpu().float().contiguous()
                for name, tensor in state.items()}
-    own = EmbedWay(way.layers, way.pool, way.overlap, unit=way.unit)
+    own = EmbedWay(way.layers, way.pool, way.overlap, unit=way.unit, shifts=way.shifts)
     count = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     card = {
         "title": Path(folder).name, "name": snippet_name(folder), "library": "transformers",
@@ -306,7 +307,7 @@ def write_transformers(
     model: str,  # as `find_model` understands it
     out: str,  # folder to write
     notes: str | None,  # Markdown file for the end of the card
-    typed: dict,  # options of the embedding: layers, pool, overlap and unit
+    typed: dict,  # options of the embedding: layers, pool, overlap, unit and shifts
     **card,  # title and licence for the card; None: its defaults
 ) -> str:  # what was written
     "Write a model for `transformers.AutoModel`. Raises `InputError` if transformers is missing."

@@ -23,9 +23,9 @@ from .audio import HOP, InputError, SAMPLE_RATE
 from .patches import PatchEmbed, patchify, sincos_2d
 from .attention import MultiHeadAttention
 from .blocks import Block
-from .units import check_audio, cut_units, embedding_input, join_units, step_count
+from .units import check_audio, cut_units, embedding_input, join_units, step_count, unit_shifts
 from .pooling import pool_blocks
-from .embed import check_token, scene_size
+from .embed import check_shifts, check_token, scene_size
 
 # %% ../nbs/72_hub_model.ipynb #57666341
 def mel_bands(
@@ -145,8 +145,9 @@ class MWMAEConfig(PretrainedConfig):
         cls_token: bool = False,  # a token beside the patches
         learned_positions: bool = False,  # train the position table too
         layers: list[int] | None = None,  # blocks to concatenate, from 1; None: the final output
-        pool: str = "mean",  # how a sound is pooled: mean, max, std, token, or as in mean+std
+        pool: str = "mean",  # how a sound is pooled: names of `POOLS`, such as mean+std
         overlap: float = 0.0,  # share of a unit that the next one repeats; averaged there
+        shifts: int = 1,  # how often a unit is encoded, shifted each time, and averaged
         **options,  # of `PretrainedConfig`
     ):
         self.frames, self.mels = frames, mels
@@ -154,7 +155,7 @@ class MWMAEConfig(PretrainedConfig):
         self.encoder_width, self.encoder_depth = encoder_width, encoder_depth
         self.encoder_heads, self.cls_token = encoder_heads, cls_token
         self.learned_positions = learned_positions
-        self.layers, self.pool, self.overlap = layers, pool, overlap
+        self.layers, self.pool, self.overlap, self.shifts = layers, pool, overlap, shifts
         super().__init__(**options)
 
     @property
@@ -292,6 +293,8 @@ class MWMAEModel(PreTrainedModel):
             raise InputError(f"layers is {config.layers}, "
                              f"expected numbers from 1 to {config.encoder_depth}")
         check_token(config.pool, int(config.cls_token))
+        check_shifts(config.shifts, config.patch_frames)
+        self.shifts = unit_shifts(config.shifts, config.patch_frames)  # frames
         self.encoder = MWMAEEncoder(config)
         steps = max(1, round((1 - config.overlap) * config.grid[0]))
         self.hop = steps * config.patch_frames  # frames from the start of a unit to the next
@@ -320,9 +323,9 @@ class MWMAEModel(PreTrainedModel):
                              f"expected {tuple(shape)}, one value for each frame")
         lengths, units, counts = _lengths(attention_mask.long()), [], []
         for clip, frames in zip(input_features, lengths):
-            cut = list(cut_units(clip[:frames], self.config.frames, self.hop))
+            cut = list(cut_units(clip[:frames], self.config.frames, self.hop, self.shifts))
             units.extend(cut)
-            counts.append(len(cut))
+            counts.append(len(cut) // len(self.shifts))
         features, tokens, states = self.encode(torch.stack(units), bool(output_hidden_states))
         clips = self.join(features, counts, lengths)  # (t, size) each
         both = zip(clips, tokens.split(counts))  # steps and tokens of each clip
@@ -342,8 +345,9 @@ class MWMAEModel(PreTrainedModel):
         units: Tensor,  # (u, unit frames, mels) standardised
         all_states: bool = False,  # return what every block returns, too?
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Embed units, a few at a time: (u, steps, size) features, the first token of each unit,
-        which is the class token if there is one, and (u, steps, size) states."""
+        """Embed units, a few at a time, and take the mean over the shifts: (v, steps, size)
+        features, the first token of each unit, which is the class token if there is one, and
+        (v, steps, size) states, of v = u / shifts units."""
         layers = self.config.layers or []
         numbers = range(self.config.encoder_depth + 1) if all_states else ()
         at_once = self.units_at_once or (16 if units.device.type == "cpu" else 256)
@@ -355,7 +359,8 @@ class MWMAEModel(PreTrainedModel):
             first.append(torch.cat([tokens[:, 0].float() for tokens in chosen], dim=-1))
             for number in numbers:
                 states[number].append(by_step(outputs[number]))
-        return torch.cat(features), torch.cat(first), [torch.cat(parts) for parts in states]
+        mean = lambda parts: torch.cat(parts).unflatten(0, (-1, len(self.shifts))).mean(1)
+        return mean(features), mean(first), [mean(parts) for parts in states]
 
     def join(
         self,
