@@ -43,15 +43,6 @@ def cut_units(
             else:
                 yield spectrogram[reflected(first, unit, frames).to(spectrogram.device)]
 
-# %% ../nbs/30_units.ipynb #6b1c2d02
-def unit_shifts(
-    count: int,  # how often each unit is encoded
-    patch_frames: int,  # length of a patch, frames
-) -> list[int]:  # frames
-    "Shifts at equal distances within a patch, around 0."
-    shifts = [number * patch_frames // count for number in range(count)]
-    return [shift - shifts[-1] // 2 for shift in shifts]
-
 # %% ../nbs/30_units.ipynb #35c750c0
 def step_count(
     frames: int,  # length of the spectrogram, frames
@@ -62,6 +53,15 @@ def step_count(
     whole = (unit_count(frames, config.frames, hop) - 1) * hop + config.frames
     filling = whole - frames
     return whole // config.patch_frames - filling // config.patch_frames
+
+# %% ../nbs/30_units.ipynb #6b1c2d02
+def unit_shifts(
+    count: int,  # how often each unit is encoded
+    patch_frames: int,  # length of a patch, frames
+) -> list[int]:  # frames
+    "Shifts within a patch, around 0, as evenly as whole frames allow."
+    shifts = [number * patch_frames // count for number in range(count)]
+    return [shift - shifts[-1] // 2 for shift in shifts]
 
 # %% ../nbs/30_units.ipynb #f49f98e1
 def check_audio(
