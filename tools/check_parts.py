@@ -4,9 +4,12 @@
 - The model is written and read again: the same weights, and the same outputs to the last bit.
 - The encoder is exported to ONNX, and onnxruntime embeds as the library does.
 
+And loss and gradients once more for models in which many parts meet, drawn at random, the same each time.
+
 Prints a line for each variant. The last line counts them; the exit status is 1 if anything does not hold. That a run
 with each of them is killed and resumed to the same bytes is checked by `kill_test.py --parts`.
 """
+import random
 import sys
 import tempfile
 from pathlib import Path
@@ -15,14 +18,19 @@ import torch
 from fastcore.script import call_parse
 from plain_model import plain_loss
 
+from mwmae.audio import InputError
 from mwmae.embed import load_model
 from mwmae.export import export_onnx, largest_difference
-from mwmae.model import MAEConfig, MaskedAutoencoder
+from mwmae.model import CHOICES, MAEConfig, MaskedAutoencoder
 from mwmae.models import load_mae, save_model
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from every_part import all_variants
+from every_part import all_variants, LEFT_OUT
 
+MANY = {  # values that combinations are drawn from, beside the names of all parts
+    "qk_norm": (False, True), "layer_scale": (0.0, 0.1), "rel_pos_bias": (False, True), "registers": (0, 1, 3),
+    "cls_token": (False, True), "decoder_qk_norm": (None, False, True), "windows": (None, [2, 5, 60], [3, 12, 20, 60]),
+}
 SHAPE = dict(frames=48, encoder_width=24, encoder_depth=2, encoder_heads=3, decoder_width=24, decoder_depth=2)
 
 
@@ -36,6 +44,14 @@ def small_model(
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     return model
+
+
+def combination(
+    rng: random.Random,  # what draws
+) -> dict:  # settings of `MAEConfig`
+    "Parts of each kind and other settings, at random."
+    names = {setting: [name for name in parts if name not in LEFT_OUT] for setting, parts in CHOICES.items()}
+    return {setting: rng.choice(values) for setting, values in (names | MANY).items()}
 
 
 def gradient_difference(
@@ -74,9 +90,10 @@ def read_again(
 @call_parse
 def main(
     only: str | None = None,  # names of variants with commas, or parts of names; default: all
+    combinations: int = 30,  # models in which many parts meet
 ):
     "Check every part, and exit 1 if anything does not hold."
-    failed = []
+    failed, rng, drawn = [], random.Random(0), 0
     chosen = {name: settings for name, settings in all_variants().items() if not only or any(word in name for word in only.split(","))}
     for name, settings in chosen.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -88,5 +105,16 @@ def main(
         holds = gradient < 1e-9 and same and exported < 1e-4
         failed += [] if holds else [name]
         print(f"{name:36} loss and gradients {gradient:.0e}, {'read again' if same else 'READ OTHERWISE'}, ONNX {exported:.0e}", flush=True)
+    while drawn < combinations:
+        settings = combination(rng)
+        try:
+            model = small_model(settings)
+        except InputError:  # parts that do not go together
+            continue
+        drawn += 1
+        if (gradient := gradient_difference(model)) > 1e-9:
+            failed.append(str(settings))
+            print(f"loss and gradients {gradient:.0e} of {settings}", flush=True)
+    print(f"{drawn} combinations of many parts drawn")
     print(f"{len(chosen)} variants, {len(failed)} failed" + "".join(f"; {name}" for name in failed))
     sys.exit(bool(failed))
