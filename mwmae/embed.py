@@ -262,7 +262,8 @@ def unit_features(
     "Features of all units of all clips, in order."
     frames, numbers = self.encoder.config.frames, deque()
     on_cpu = next(self.parameters()).device.type == "cpu"
-    size = self.config.batch or (16 if on_cpu else 256)
+    count = len(self.shifts)  # units of each place, which are never divided
+    size = max(1, (self.config.batch or (16 if on_cpu else 256)) // count) * count
     units = ((i, unit) for i, clip in enumerate(spectrograms)
              for unit in cut_units(clip, frames, hop, self.shifts))
 
@@ -270,17 +271,13 @@ def unit_features(
         "Units of one clip or of several, and note whose they are."
         for batch in chunked(units, size):
             clips, batch = zip(*batch)
-            numbers.append(clips)
+            numbers.append(clips[::count])
             yield torch.stack(batch)  # (u, unit frames, mels)
 
-    def encoded():
-        "Each unit of each shift, whose it is, its steps and its token."
-        for features in (encode_all or partial(map, self.encode_units))(batches()):
-            yield from zip(numbers.popleft(), features.steps, features.token)
-
-    for shifted in chunked(encoded(), len(self.shifts)):
-        clips, steps, tokens = zip(*shifted)
-        yield clips[0], torch.stack(steps).mean(0), torch.stack(tokens).mean(0)
+    encode_all = encode_all or partial(map, self.encode_units)
+    for features in encode_all(batches()):  # of u units
+        steps, token = (part.unflatten(0, (-1, count)).mean(1) for part in features)
+        yield from zip(numbers.popleft(), steps, token)
 
 # %% ../nbs/32_embed.ipynb #07a248f7
 @patch
