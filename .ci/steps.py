@@ -107,7 +107,9 @@ def check_notebooks(checks: Checks) -> None:
     for name in notebooks:
         checks.report(f"tests of {name}", name in completed - failed, "see the log of nbdev_test below")
     changes = checks.undo_changes()
-    checks.report("nbdev_test", code == 0 and bool(notebooks) and not changes, log + changes, time.monotonic() - start)
+    errors = re.findall(r"^\S+ in \S+\.ipynb:\n=+\n.+?(?=^- Completed )", log, re.MULTILINE | re.DOTALL)  # not the notebooks' prints
+    why = "\n".join(errors) or log
+    checks.report("nbdev_test", code == 0 and bool(notebooks) and not changes, why + changes, time.monotonic() - start)
 
 
 def check_code(checks: Checks) -> None:
