@@ -2,9 +2,9 @@
 
     python benchmarks/variants.py [--only rotary,macaron] [--steps 300] [--seeds 1] [--code my_parts.py]
 
-Takes the parts of every_part.py, one at a time, in the model that `mwmae_pretrain` trains on a CPU. Each run sees the same crops and
-the same noise of the built-in corpus, with the command's learning rate for 300 steps of 16 clips: a few minutes on one
-core. That is far too short to say which part is best; it shows that all of them train, and at what speed.
+Takes the parts of every_part.py, one at a time, in the model that `mwmae_pretrain` trains on a CPU. Each run sees the
+same crops and the same noise of the built-in corpus, with the command's learning rate for 300 steps of 16 clips: a few
+minutes on one core. That is far too short to say which part is best; it shows that all of them train, and at what speed.
 
 A row goes to benchmarks/results/variants.csv as soon as a run is done. Rows that are there are not made again, so the
 script can be stopped and started, and picks up new entries. Delete a row to measure again. The columns:

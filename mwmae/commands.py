@@ -126,9 +126,10 @@ def mwmae_embed(
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
     layers: str | None = None,
-    # a whole sound is the mean of its steps, their max, their std (deviation over time), the token
-    # of its units (class token or registers), or several side by side such as mean+std; default: as
-    # the model says, otherwise mean
+    # a whole sound is the mean of its steps, their max, their std (deviation over time), mean_norm
+    # or std_norm (the same, then mean 0 and variance 1 over the values), the token of its units
+    # (class token or registers), or several side by side such as mean+std; default: as the model
+    # says, otherwise mean
     pool: str | None = None,
     # share of a unit of two seconds that it has in common with the next; 0.5 gives smoother steps;
     # default: as the model says, otherwise 0
@@ -226,9 +227,10 @@ def mwmae_export(
     # blocks whose outputs are laid side by side, such as 3,6,12, or all, or final for the encoder's
     # final output; default: as the model says, otherwise final
     layers: str | None = None,
-    # a whole sound is the mean of its steps, their max, their std (deviation over time), the token
-    # of its units (class token or registers), or several side by side such as mean+std; default: as
-    # the model says, otherwise mean
+    # a whole sound is the mean of its steps, their max, their std (deviation over time), mean_norm
+    # or std_norm (the same, then mean 0 and variance 1 over the values), the token of its units
+    # (class token or registers), or several side by side such as mean+std; default: as the model
+    # says, otherwise mean
     pool: str | None = None,
     # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
     # model that says otherwise; default: as the model says, otherwise 0
@@ -313,8 +315,9 @@ def mwmae_hear(
     # or final for the final output; default: as the model says, otherwise final
     layers: str | None = None,
     # encoders of this library: a whole sound is the mean of its steps, their max, their std
-    # (deviation over time), the token of its units (class token or registers), or several side by
-    # side such as mean+std; default: as the model says, otherwise mean
+    # (deviation over time), mean_norm or std_norm (the same, then mean 0 and variance 1 over the
+    # values), the token of its units (class token or registers), or several side by side such as
+    # mean+std; default: as the model says, otherwise mean
     pool: str | None = None,
     # encoders of this library: share of a unit of two seconds that it has in common with the next;
     # default: as the model says, otherwise 0

@@ -45,7 +45,7 @@ LONGEST_UNIT = 60  # seconds; attention compares every patch of a unit with ever
 class EmbedWay:
     "The way in which a model embeds; the defaults are those of the paper."
     layers: list[int] | None = None  # blocks to concatenate, from 1; None: the final output
-    pool: str = "mean"  # how a scene is pooled: mean, max, std, token, or several as in mean+std
+    pool: str = "mean"  # how a scene is pooled: names of `POOLS`, such as mean+std
     overlap: float = 0.0  # share of a unit that the next one repeats; such steps are averaged
     # the same for timestamp embeddings alone; None: as overlap
     timestamp_overlap: float | None = field(default=None, kw_only=True)
@@ -65,6 +65,8 @@ class EmbedWay:
                 raise InputError(f"{name} is {share}, expected at least 0 and less than 1")
         if self.timestamp_overlap == self.overlap:
             self.timestamp_overlap = None  # two words for one way
+        if self.shifts < 1:
+            raise InputError(f"shifts is {self.shifts}, expected at least 1")
         if self.unit is not None and not 0 < self.unit <= LONGEST_UNIT:
             raise InputError(f"unit is {self.unit}, expected a length of more than 0 "
                              f"and at most {LONGEST_UNIT} seconds")

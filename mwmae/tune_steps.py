@@ -72,7 +72,7 @@ class FinetuneConfig:
     threshold: float = 0.5  # of several labels, those at least as probable are the answer
     held_out: float = 0.2  # share of each label's sounds to check with; not used with `valid`
     layers: str = "0"  # '0' for a linear probe, the number of last blocks that learn, or 'all'
-    pool: str = "mean"  # how a sound is pooled: mean, max, std, token, or several as in mean+std
+    pool: str = "mean"  # how a sound is pooled: mean, max, std and others, or as in mean+std
     epochs: int = 20  # passes over the sounds
     batch: int = 16  # sounds in a step
     base_lr: float = 5e-3  # learning rate for 256 sounds per step
