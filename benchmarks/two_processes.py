@@ -42,7 +42,7 @@ def timed(lines, folder):
 def commands(source, some, tasks, seeds):
     "For each command its words, in which OUT is filled in, and whether it is divided by --part."
     prepare = ["prepare", source, "OUT", "--workers", "1"]
-    embed = ["embed", some, "--model", "packaged", "--out", "OUT", "--workers", "0"]
+    embed = ["embed", some, "--model", "packaged", "--pool", "mean+std", "--shifts", "1", "--out", "OUT", "--workers", "0"]
     hear = ["hear", "--embeddings", tasks, "--seeds", str(seeds), "--seed_group", "1", "--device", "cpu", "--out", "OUT"]
     return {"mwmae_prepare": (prepare, True), "mwmae_embed": (embed, True), "mwmae_hear": (hear, False)}
 

@@ -232,9 +232,11 @@ def mwmae_export(
     # (class token or registers), or several side by side such as mean+std; default: as the model
     # says, otherwise mean
     pool: str | None = None,
-    # share of a unit that it has in common with the next; only 0 can be exported, so type it for a
-    # model that says otherwise; default: as the model says, otherwise 0
+    # share of a unit that it has in common with the next; default: as the model says, otherwise 0
     overlap: float | None = None,
+    # the same for timestamp embeddings alone; default: --overlap if that is given, otherwise as the
+    # model says
+    timestamp_overlap: float | None = None,
     # length of a unit in seconds, a multiple of a patch (0.04 s), such as 10 for a model that was
     # trained on two; default: as the model says, otherwise the length trained with
     unit: float | None = None,
@@ -256,7 +258,7 @@ def mwmae_export(
     from mwmae.export import largest_difference, write_autoencoder, write_folder
     card = {"notes": notes, "licence": licence, "title": title}
     typed: dict[str, Any] = {"layers": layers, "pool": pool, "overlap": overlap, "unit": unit,
-                             "shifts": shifts}
+                             "timestamp_overlap": timestamp_overlap, "shifts": shifts}
     if format == "folder":
         print(write_folder(model, out, typed=typed, **card))
         return

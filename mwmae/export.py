@@ -94,12 +94,10 @@ def _standardise_exactly(
 
 # %% ../nbs/71_export.ipynb #b009a323
 def _mirrored_positions(
-    frames: int,  # number of frames wanted
+    position: Tensor,  # integers: the frames that are wanted, some before or behind the clip
     length: int,  # number of frames there are, at least 2
-    first: int = 0,  # the first frame that is wanted, perhaps before the clip
-) -> Tensor:  # (frames,) which frame stands in for each
+) -> Tensor:  # which frame stands in for each
     "Positions that continue a clip by reflection, in operations that export."
-    position = torch.arange(frames) + first
     period = position.new_full((1,), 2 * (length - 1))
     position = position % period
     return torch.minimum(position, period - position)
@@ -110,6 +108,28 @@ def _copied_steps(encoder, tokens):
     patches = tokens[:, -encoder.config.patches :]
     return Encoder.by_step(encoder, patches.clone(memory_format=torch.contiguous_format))
 
+# %% ../nbs/71_export.ipynb #5d0b7a12
+def _joined(
+    features: Tensor,  # (n, u, s, size) the units of each clip in order
+    hop: int,  # steps from the start of one unit to the start of the next
+) -> Tensor:  # (n, (u - 1) * hop + s, size)
+    "Join the units of clips as `join_units` does, without a loop over them."
+    units, steps = features.shape[1:3]
+    parts = math.ceil(steps / hop)  # of a unit
+
+    def laid(values):  # (m, u, s, k) -> (m, (u + parts - 1) * hop, k)
+        "Sums over the units."
+        filled = F.pad(values, (0, 0, 0, parts * hop - steps))
+        divided = filled.unflatten(2, (parts, hop))  # (m, u, parts, hop, k)
+        total = 0
+        for j in range(parts):
+            total = total + F.pad(divided[:, :, j], (0, 0, 0, 0, j, parts - 1 - j))
+        return total.flatten(1, 2)
+
+    length = (units - 1) * hop + steps
+    count = laid(torch.ones_like(features[:1, :, :, :1]))  # (1, (u + parts - 1) * hop, 1)
+    return laid(features)[:, :length] / count[:, :length]
+
 # %% ../nbs/71_export.ipynb #eb024370
 class _ExportableModel(nn.Module):
     "An embedding model in a form that exports. Raises `InputError` for options that do not."
@@ -119,12 +139,9 @@ class _ExportableModel(nn.Module):
         model: EmbeddingModel,  # the model
     ):
         super().__init__()
-        way, precision = model.config, model.config.precision
-        if way.overlap or way.steps_overlap or precision != "fp32":
-            apart = f", of timestamps {way.steps_overlap}," if way.timestamp_overlap else ""
-            raise InputError(f"overlap is {way.overlap}{apart} and precision {precision}, "
-                             "expected 0 and fp32 for an export; if the model itself says so, "
-                             "--overlap 0 exports it without")
+        precision = model.config.precision
+        if precision != "fp32":
+            raise InputError(f"precision is {precision}, expected fp32 for an export")
         self.model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         self.log_mel = _ConvLogMel(self.model.log_mel)
         if self.model.encoder.extra:
@@ -136,27 +153,36 @@ class _ExportableModel(nn.Module):
         audio: Tensor,  # (n, samples) sound at 16 kHz between -1 and 1, more than 200 samples
     ) -> tuple[Tensor, Tensor]:  # scene (n, scene size) and timestamp (n, steps, size) embeddings
         "Embed clips of equal length."
-        shape, (clips, samples) = self.model.encoder.config, audio.shape
-        frames = 1 + samples // HOP
-        units = (frames + shape.frames - 1) // shape.frames
-        shifts, joined = self.model.shifts, units * shape.grid[0]
-        filled = torch.stack(  # (shifts, units * unit frames)
-            [_mirrored_positions(units * shape.frames, frames, shift) for shift in shifts])
+        model, samples = self.model, audio.shape[1]
         spectrogram = _standardise_exactly(self.log_mel(audio))  # (n, frames, mels)
-        spectrogram = spectrogram[:, filled]  # (n, shifts, units * unit frames, mels)
-        spectrogram = spectrogram.reshape(-1, shape.frames, shape.mels)  # (n * shifts * units, ...)
-        features, token = self.model.encode_units(spectrogram)  # (n * shifts * units, ...)
-        # (n, all steps, size)
-        features = features.reshape(clips, len(shifts), joined, features.shape[-1]).mean(1)
-        steps = features[:, : joined - (units * shape.frames - frames) // shape.patch_frames]
-        pools = {name: POOLS[name]() for name in pool_names(self.model.config.pool)}
+        steps, token = self.encoded(spectrogram, 1 + samples // HOP, model.hop)
+        pools = {name: POOLS[name]() for name in pool_names(model.config.pool)}
         for name, pool in pools.items():
-            if name == TOKEN:
-                # (n, units, token size)
-                pool.add(token.reshape(clips, len(shifts), units, token.shape[-1]).mean(1))
-            else:
-                pool.add(steps)
+            pool.add(token if name == TOKEN else steps)
+        if model.timestamp_hop != model.hop:
+            steps, _ = self.encoded(spectrogram, 1 + samples // HOP, model.timestamp_hop)
         return torch.cat([pool.result() for pool in pools.values()], dim=-1), steps
+
+    def encoded(
+        self,
+        spectrogram: Tensor,  # (n, frames, mels) standardised
+        frames: int,  # length of the clips
+        hop: int,  # frames from the start of one unit to the start of the next
+    ) -> tuple[Tensor, Tensor]:  # (n, steps, size), and (n, units, token size)
+        "Steps of clips and tokens of their units, as `EmbeddingModel.blocks` gives them."
+        shape, shifts = self.model.encoder.config, self.model.shifts
+        units = 1 + (torch.sym_max(0, frames - shape.frames) + hop - 1) // hop
+        starts = hop * torch.arange(units)[:, None] + torch.tensor(shifts)  # (units, shifts)
+        position = starts[:, :, None] + torch.arange(shape.frames)  # (units, shifts, unit frames)
+        # (n, units, shifts, unit frames, mels)
+        cut = spectrogram[:, _mirrored_positions(position, frames)]
+        features, token = self.model.encode_units(cut.flatten(0, 2))  # (n * units * shifts, ...)
+        each = spectrogram.shape[0], units, len(shifts)
+        features = features.reshape(*each, *features.shape[1:]).mean(2)  # (n, units, unit steps, size)
+        token = token.reshape(*each, token.shape[-1]).mean(2)  # (n, units, token size)
+        joined = _joined(features, hop // shape.patch_frames)
+        filling = (units - 1) * hop + shape.frames - frames
+        return joined[:, : joined.shape[1] - filling // shape.patch_frames], token
 
 # %% ../nbs/71_export.ipynb #d2e4b605
 def trace(

@@ -12,7 +12,7 @@ import json
 import re
 import symtable
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -223,6 +223,8 @@ def _configs(
     settings = {name: getattr(shape, name) for name in _SHAPE}
     settings |= {"layers": way.layers, "pool": way.pool, "overlap": way.overlap}
     settings |= {"shifts": way.shifts} if way.shifts > 1 else {}
+    if way.timestamp_overlap is not None:
+        settings |= {"timestamp_overlap": way.timestamp_overlap}
     config = {
         "architectures": ["MWMAEModel"],
         "auto_map": {"AutoConfig": f"{_CODE}.MWMAEConfig", "AutoModel": f"{_CODE}.MWMAEModel"},
@@ -242,7 +244,7 @@ def save_for_transformers(
     """Write a model for `transformers.AutoModel`, whole or not at all.
 
     Raises `InputError` unless the encoder has sine-cosine positions, no registers, plain
-    attention and the paper's blocks, and scenes and timestamps have one overlap.
+    attention and the paper's blocks.
     """
     shape, way = model.encoder.config, model.config
     for setting in ("positions", "encoder_attention", "registers", *BLOCK_SETTINGS):
@@ -250,14 +252,10 @@ def save_for_transformers(
         if getattr(shape, setting) != known and setting != "drop_path":  # of training alone
             raise InputError(f"{setting} is {getattr(shape, setting)!r}, expected {known!r}: "
                              "a folder for transformers holds no other code")
-    if way.timestamp_overlap is not None:
-        raise InputError(f"timestamp_overlap is {way.timestamp_overlap} and overlap {way.overlap}, "
-                         "expected one: a folder for transformers makes scenes and timestamps of "
-                         "the same units; --overlap sets both")
     state = model.encoder.state_dict()
     tensors = {f"encoder.{name}": tensor.detach().cpu().float().contiguous()
                for name, tensor in state.items()}
-    own = EmbedWay(way.layers, way.pool, way.overlap, unit=way.unit, shifts=way.shifts)
+    own = EmbedWay(**{field.name: getattr(way, field.name) for field in fields(EmbedWay)})
     count = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     card = {
         "title": Path(folder).name, "name": snippet_name(folder), "library": "transformers",
@@ -307,7 +305,7 @@ def write_transformers(
     model: str,  # as `find_model` understands it
     out: str,  # folder to write
     notes: str | None,  # Markdown file for the end of the card
-    typed: dict,  # options of the embedding: layers, pool, overlap, unit and shifts
+    typed: dict,  # options of the embedding
     **card,  # title and licence for the card; None: its defaults
 ) -> str:  # what was written
     "Write a model for `transformers.AutoModel`. Raises `InputError` if transformers is missing."

@@ -25,7 +25,7 @@ from .attention import MultiHeadAttention
 from .blocks import Block
 from .units import check_audio, cut_units, embedding_input, join_units, step_count, unit_shifts
 from .pooling import pool_blocks
-from .embed import check_shifts, check_token, scene_size
+from .embed import check_shifts, check_token, scene_size, unit_hop
 
 # %% ../nbs/72_hub_model.ipynb #57666341
 def mel_bands(
@@ -148,6 +148,7 @@ class MWMAEConfig(PretrainedConfig):
         pool: str = "mean",  # how a sound is pooled: names of `POOLS`, such as mean+std
         overlap: float = 0.0,  # share of a unit that the next one repeats; averaged there
         shifts: int = 1,  # how often a unit is encoded, shifted each time, and averaged
+        timestamp_overlap: float | None = None,  # overlap of timestamps alone; None: as overlap
         **options,  # of `PretrainedConfig`
     ):
         self.frames, self.mels = frames, mels
@@ -156,6 +157,7 @@ class MWMAEConfig(PretrainedConfig):
         self.encoder_heads, self.cls_token = encoder_heads, cls_token
         self.learned_positions = learned_positions
         self.layers, self.pool, self.overlap, self.shifts = layers, pool, overlap, shifts
+        self.timestamp_overlap = timestamp_overlap
         super().__init__(**options)
 
     @property
@@ -296,8 +298,11 @@ class MWMAEModel(PreTrainedModel):
         check_shifts(config.shifts, config.patch_frames)
         self.shifts = unit_shifts(config.shifts, config.patch_frames)  # frames
         self.encoder = MWMAEEncoder(config)
-        steps = max(1, round((1 - config.overlap) * config.grid[0]))
-        self.hop = steps * config.patch_frames  # frames from the start of a unit to the next
+        shape: Any = config  # with the settings of a `MAEConfig`
+        self.hop = unit_hop(config.overlap, shape)  # frames from the start of a unit to the next
+        self.timestamp_hop = self.hop  # the same where each step is wanted
+        if config.timestamp_overlap is not None:
+            self.timestamp_hop = unit_hop(config.timestamp_overlap, shape)
         self.post_init()
 
     def _init_weights(self, module):
@@ -321,24 +326,36 @@ class MWMAEModel(PreTrainedModel):
         if attention_mask.shape != shape:
             raise InputError(f"attention_mask has shape {tuple(attention_mask.shape)}, "
                              f"expected {tuple(shape)}, one value for each frame")
-        lengths, units, counts = _lengths(attention_mask.long()), [], []
-        for clip, frames in zip(input_features, lengths):
-            cut = list(cut_units(clip[:frames], self.config.frames, self.hop, self.shifts))
-            units.extend(cut)
-            counts.append(len(cut) // len(self.shifts))
-        features, tokens, states = self.encode(torch.stack(units), bool(output_hidden_states))
-        clips = self.join(features, counts, lengths)  # (t, size) each
-        both = zip(clips, tokens.split(counts))  # steps and tokens of each clip
-        scenes = [pool_blocks([one], self.config.pool) for one in both]
+        sounds = [clip[:n] for clip, n in zip(input_features, _lengths(attention_mask.long()))]
+        wanted, apart = bool(output_hidden_states), self.timestamp_hop != self.hop
+        clips, tokens, states = self.embed(sounds, self.hop, wanted and not apart)
+        scenes = [pool_blocks([both], self.config.pool) for both in zip(clips, tokens)]
+        if apart:
+            clips, _, states = self.embed(sounds, self.timestamp_hop, wanted)
         places = [attention_mask.new_ones(len(steps)) for steps in clips]
-        joined = [self.batch(self.join(state, counts, lengths)) for state in states]
         output = MWMAEOutput(
             last_hidden_state=self.batch(clips), pooler_output=torch.stack(scenes).to(self.dtype),
-            hidden_states=tuple(joined) or None,
+            hidden_states=tuple(map(self.batch, states)) or None,
             step_mask=nn.utils.rnn.pad_sequence(places, batch_first=True))
         if return_dict is None:
             return_dict = self.config.return_dict
         return output if return_dict else output.to_tuple()
+
+    def embed(
+        self,
+        sounds: list[Tensor],  # (frames, mels) each, standardised
+        hop: int,  # frames from the start of one unit to the start of the next
+        all_states: bool = False,  # return what every block returns, too?
+    ) -> tuple[list[Tensor], list[Tensor], list[list[Tensor]]]:
+        "Of each sound (t, size) steps, (units, token size) tokens, and the same steps of states."
+        units, counts, lengths = [], [], [len(sound) for sound in sounds]
+        for sound in sounds:
+            cut = list(cut_units(sound, self.config.frames, hop, self.shifts))
+            units.extend(cut)
+            counts.append(len(cut) // len(self.shifts))
+        features, tokens, states = self.encode(torch.stack(units), all_states)
+        joined = [self.join(values, counts, lengths, hop) for values in (features, *states)]
+        return joined[0], list(tokens.split(counts)), joined[1:]
 
     def encode(
         self,
@@ -367,14 +384,15 @@ class MWMAEModel(PreTrainedModel):
         features: Tensor,  # (u, steps of a unit, size) of the units of all clips in order
         counts: list[int],  # units of each clip
         lengths: list[int],  # frames of each clip
+        hop: int,  # frames from the start of one unit to the start of the next
     ) -> list[Tensor]:  # (t, size) float32 for each clip, without the steps of the filling
         "Put units back together."
         clips = []
         config: Any = self.config  # with the settings of a `MAEConfig`
         for own, frames in zip(features.split(counts), lengths):
-            blocks = join_units(own.float(), self.hop // self.config.patch_frames)
+            blocks = join_units(own.float(), hop // self.config.patch_frames)
             steps = torch.cat(list(blocks))
-            clips.append(steps[: step_count(frames, config, self.hop)])
+            clips.append(steps[: step_count(frames, config, hop)])
         return clips
 
     def batch(

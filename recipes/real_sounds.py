@@ -43,7 +43,7 @@ from mwmae.checkpoints import check_checkpoint, list_checkpoints, newest_checkpo
 from mwmae.sharing import share_encoder, training_facts
 from mwmae.crops import split_held_out, SpectrogramStore
 from mwmae.units import embedding_input
-from mwmae.embed import EmbedConfig, EmbeddingModel, get_scene_embeddings, load_model
+from mwmae.embed import EmbedConfig, EmbeddingModel, get_scene_embeddings
 from mwmae.quick import quick_scores
 from mwmae.settings import has_bfloat16, PretrainConfig
 from mwmae.tasks import load_sound, read_split
@@ -230,8 +230,10 @@ def pretrain_longer(here):
 
 # --- Scores
 
-PACKAGED_WAY = {"layers": [6], "pool": "mean+std", "overlap": 0.0}  # of the packaged model, see `choose`
-ALIKE = {"pool": "mean+std"}  # no block of an untrained encoder is better than its output
+EVENED = "mean_norm+std_norm"
+ALIKE = {"pool": EVENED, "overlap": 0.0, "timestamp_overlap": 0.5, "shifts": 4}
+PACKAGED_WAY = {"layers": [6], **ALIKE}  # of the packaged model, see `choose`
+# an untrained encoder is embedded in the way ALIKE: no block of it is better than its output
 OVERLAP = {"layers": "2,6", "overlap": 0.9}  # the best for events in validation
 
 
@@ -253,11 +255,10 @@ def evaluate(here):
     for task in tasks_of(here):
         typed = PACKAGED_WAY | {"layers": ",".join(map(str, PACKAGED_WAY["layers"]))}
         others = {"packaged": embed_with_options(models["longest"], **typed)}
+        others["random_alike"] = embed_with_options(models["random"], **ALIKE)
         if task.embedding_type == "event":
             for kind in ("longest", "random"):
                 others[f"{kind}_overlap"] = embed_with_options(models[kind], **OVERLAP)
-        else:
-            others["random_alike"] = embed_with_options(models["random"], **ALIKE)
         for short, model in (models | others).items():
             folder = here.out / "hear" / "embeddings" / short / task.full_name
             embed = partial(embed_task, task, replace(model, name=short), folder)
@@ -275,11 +276,13 @@ def evaluate(here):
 SCENES = [{}, *({"pool": pool, "layers": layers} for pool in ("mean+max", "mean+std")
                 for layers in (None, "2", "4", "6", "2,6"))]
 FEWER = [{}, *({"pool": "mean+std", "layers": layers} for layers in (None, "4", "6"))]
+SHIFTED = [{"pool": EVENED, "layers": "6", "shifts": shifts} for shifts in (1, 4)]
 EVENTS = [{}, *({"layers": layers} for layers in ("2", "6", "2,6")),
-          *({"layers": "2,6", "overlap": overlap} for overlap in (0.5, 0.75, 0.9))]
+          *({"layers": "2,6", "overlap": overlap} for overlap in (0.5, 0.75, 0.9)),
+          {"layers": "6", "overlap": 0.5, "shifts": 4}]
 WAYS = {  # of the small tasks all, of the larger ones those that were good there
-    "drum_stroke": SCENES, "letters": SCENES, "drum_events": EVENTS,
-    "mandarin_rime": FEWER, "mix_tags": FEWER, "sfx": FEWER}
+    "drum_stroke": SCENES + SHIFTED, "letters": SCENES + SHIFTED, "drum_events": EVENTS,
+    **dict.fromkeys(("mandarin_rime", "mix_tags", "sfx"), FEWER + SHIFTED)}
 
 
 def choose(here):
@@ -296,7 +299,7 @@ def choose(here):
             found.append(pd.read_csv(path, dtype={"layers": str}))
     if not found:
         raise InputError(f"{here.corpora / 'tasks'}: has none of {', '.join(WAYS)}")
-    columns = ["task", "layers", "pool", "overlap", "validation"]
+    columns = ["task", "layers", "pool", "overlap", "shifts", "validation"]
     write_csv(pd.concat(found)[columns].round(2), here.out / "ways.csv")
 
 
@@ -441,7 +444,7 @@ def atlas(here, kept=64):
     if list(zip(table.label, table.note)) != list(zip(places.label, places.note)):
         raise InputError(f"{here.results / 'map.csv'}: shows other notes, expected those of "
                          f"{task.folder}; run the step report")
-    model = load_model(PACKAGED, layers=None, pool="mean", overlap=0.0)  # as the page in a browser does
+    model = EmbeddingModel(load_encoder(PACKAGED)).eval()  # as the page in a browser does
     sounds = [load_sound(task, BANK, file) for file in table.file]
     x = np.concatenate([get_scene_embeddings(sound[None], model).numpy() for sound in sounds])
     scaler = StandardScaler().fit(x)
