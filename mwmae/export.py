@@ -94,7 +94,7 @@ def _standardise_exactly(
 
 # %% ../nbs/71_export.ipynb #b009a323
 def _mirrored_positions(
-    position: Tensor,  # integers: the frames that are wanted, some before or behind the clip
+    position: Tensor,  # integers: the frames that are wanted, some before or after the clip
     length: int,  # number of frames there are, at least 2
 ) -> Tensor:  # which frame stands in for each
     "Positions that continue a clip by reflection, in operations that export."
@@ -104,35 +104,35 @@ def _mirrored_positions(
 
 # %% ../nbs/71_export.ipynb #962c1810
 def _copied_steps(encoder, tokens):
-    "As `Encoder.by_step`, from a copy of the patches' tokens in an order of its own."
+    "As `Encoder.by_step`, from a contiguous copy of the patches' tokens."
     patches = tokens[:, -encoder.config.patches :]
     return Encoder.by_step(encoder, patches.clone(memory_format=torch.contiguous_format))
 
 # %% ../nbs/71_export.ipynb #5d0b7a12
 def _joined(
     features: Tensor,  # (n, u, s, size) the units of each clip in order
-    hop: int,  # steps from the start of one unit to the start of the next
-) -> Tensor:  # (n, (u - 1) * hop + s, size)
+    distance: int,  # steps from the start of one unit to the start of the next
+) -> Tensor:  # (n, (u - 1) * distance + s, size)
     "Join the units of clips as `join_units` does, without a loop over them."
     units, steps = features.shape[1:3]
-    parts = math.ceil(steps / hop)  # of a unit
+    parts = math.ceil(steps / distance)  # of a unit
 
-    def laid(values):  # (m, u, s, k) -> (m, (u + parts - 1) * hop, k)
-        "Sums over the units."
-        filled = F.pad(values, (0, 0, 0, parts * hop - steps))
-        divided = filled.unflatten(2, (parts, hop))  # (m, u, parts, hop, k)
+    def summed(values):  # (m, u, s, k) -> (m, (u + parts - 1) * distance, k)
+        "The sum over all units at each step."
+        padded = F.pad(values, (0, 0, 0, parts * distance - steps))
+        divided = padded.unflatten(2, (parts, distance))  # (m, u, parts, distance, k)
         total = 0
         for j in range(parts):
             total = total + F.pad(divided[:, :, j], (0, 0, 0, 0, j, parts - 1 - j))
         return total.flatten(1, 2)
 
-    length = (units - 1) * hop + steps
-    count = laid(torch.ones_like(features[:1, :, :, :1]))  # (1, (u + parts - 1) * hop, 1)
-    return laid(features)[:, :length] / count[:, :length]
+    length = (units - 1) * distance + steps
+    count = summed(torch.ones_like(features[:1, :, :, :1]))  # (1, (u + parts - 1) * distance, 1)
+    return summed(features)[:, :length] / count[:, :length]
 
 # %% ../nbs/71_export.ipynb #eb024370
 class _ExportableModel(nn.Module):
-    "An embedding model in a form that exports. Raises `InputError` for options that do not."
+    "An embedding model in a form that exports. Raises `InputError` for another precision."
 
     def __init__(
         self,
@@ -153,33 +153,33 @@ class _ExportableModel(nn.Module):
         audio: Tensor,  # (n, samples) sound at 16 kHz between -1 and 1, more than 200 samples
     ) -> tuple[Tensor, Tensor]:  # scene (n, scene size) and timestamp (n, steps, size) embeddings
         "Embed clips of equal length."
-        model, samples = self.model, audio.shape[1]
+        model = self.model
         spectrogram = _standardise_exactly(self.log_mel(audio))  # (n, frames, mels)
-        steps, token = self.encoded(spectrogram, 1 + samples // HOP, model.hop)
+        steps, token = self.encoded(spectrogram, model.hop)
         pools = {name: POOLS[name]() for name in pool_names(model.config.pool)}
         for name, pool in pools.items():
             pool.add(token if name == TOKEN else steps)
         if model.timestamp_hop != model.hop:
-            steps, _ = self.encoded(spectrogram, 1 + samples // HOP, model.timestamp_hop)
+            steps, _ = self.encoded(spectrogram, model.timestamp_hop)
         return torch.cat([pool.result() for pool in pools.values()], dim=-1), steps
 
     def encoded(
         self,
         spectrogram: Tensor,  # (n, frames, mels) standardised
-        frames: int,  # length of the clips
         hop: int,  # frames from the start of one unit to the start of the next
     ) -> tuple[Tensor, Tensor]:  # (n, steps, size), and (n, units, token size)
         "Steps of clips and tokens of their units, as `EmbeddingModel.blocks` gives them."
         shape, shifts = self.model.encoder.config, self.model.shifts
+        clips, frames, _ = spectrogram.shape
         units = 1 + (torch.sym_max(0, frames - shape.frames) + hop - 1) // hop
         starts = hop * torch.arange(units)[:, None] + torch.tensor(shifts)  # (units, shifts)
         position = starts[:, :, None] + torch.arange(shape.frames)  # (units, shifts, unit frames)
         # (n, units, shifts, unit frames, mels)
         cut = spectrogram[:, _mirrored_positions(position, frames)]
         features, token = self.model.encode_units(cut.flatten(0, 2))  # (n * units * shifts, ...)
-        each = spectrogram.shape[0], units, len(shifts)
-        features = features.reshape(*each, *features.shape[1:]).mean(2)  # (n, units, unit steps, size)
-        token = token.reshape(*each, token.shape[-1]).mean(2)  # (n, units, token size)
+        each = clips, units, len(shifts)
+        features = features.unflatten(0, each).mean(2)  # (n, units, unit steps, size)
+        token = token.unflatten(0, each).mean(2)  # (n, units, token size)
         joined = _joined(features, hop // shape.patch_frames)
         filling = (units - 1) * hop + shape.frames - frames
         return joined[:, : joined.shape[1] - filling // shape.patch_frames], token

@@ -234,7 +234,6 @@ EVENED = "mean_norm+std_norm"
 ALIKE = {"pool": EVENED, "overlap": 0.0, "timestamp_overlap": 0.5, "shifts": 4}
 PACKAGED_WAY = {"layers": [6], **ALIKE}  # of the packaged model, see `choose`
 # an untrained encoder is embedded in the way ALIKE: no block of it is better than its output
-OVERLAP = {"layers": "2,6", "overlap": 0.9}  # the best for events in validation
 
 
 def opened(here, short, name):
@@ -256,9 +255,6 @@ def evaluate(here):
         typed = PACKAGED_WAY | {"layers": ",".join(map(str, PACKAGED_WAY["layers"]))}
         others = {"packaged": embed_with_options(models["longest"], **typed)}
         others["random_alike"] = embed_with_options(models["random"], **ALIKE)
-        if task.embedding_type == "event":
-            for kind in ("longest", "random"):
-                others[f"{kind}_overlap"] = embed_with_options(models[kind], **OVERLAP)
         for short, model in (models | others).items():
             folder = here.out / "hear" / "embeddings" / short / task.full_name
             embed = partial(embed_task, task, replace(model, name=short), folder)
