@@ -121,7 +121,7 @@ def _joined(
         "The sum over all units at each step."
         padded = F.pad(values, (0, 0, 0, parts * distance - steps))
         divided = padded.unflatten(2, (parts, distance))  # (m, u, parts, distance, k)
-        total = 0
+        total: Any = 0
         for j in range(parts):
             total = total + F.pad(divided[:, :, j], (0, 0, 0, 0, j, parts - 1 - j))
         return total.flatten(1, 2)
