@@ -215,7 +215,8 @@ class Classifier(nn.Module):
         super().__init__()
         if embedder.config.layers is not None:
             raise InputError(f"layers are {embedder.config.layers}, expected None: a classifier "
-                             "embeds the encoder's final output; load_model(..., layers=None)")
+                             "embeds the encoder's final output, each unit once; "
+                             "load_model(..., layers=None, shifts=1)")
         self.embedder, self.labels = embedder, labels
         self.answers, self.threshold = answers, threshold
         self.kind = find_part(ANSWERS, answers, "answers")

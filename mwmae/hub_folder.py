@@ -215,20 +215,25 @@ _SHAPE = ("frames", "mels", "patch_frames", "patch_mels", "encoder_width", "enco
           "encoder_heads", "cls_token", "learned_positions")
 
 
+def _own_way(
+    model: EmbeddingModel,  # the model
+) -> dict:  # settings of `EmbedWay`, optional ones only if they are not the default
+    "How a model embeds, without what changes its speed alone."
+    way = {field.name: getattr(model.config, field.name) for field in fields(EmbedWay)}
+    return saved_settings(EmbedWay(**way))
+
+
 def _configs(
     model: EmbeddingModel,  # the model
 ) -> dict[str, dict]:  # content by name of the file
     "The two configs of a folder for transformers."
-    shape, way = model.encoder.config, model.config
+    shape, way = model.encoder.config, _own_way(model)
+    way.pop("unit", None)  # frames says it
     settings = {name: getattr(shape, name) for name in _SHAPE}
-    settings |= {"layers": way.layers, "pool": way.pool, "overlap": way.overlap}
-    settings |= {"shifts": way.shifts} if way.shifts > 1 else {}
-    if way.timestamp_overlap is not None:
-        settings |= {"timestamp_overlap": way.timestamp_overlap}
     config = {
         "architectures": ["MWMAEModel"],
         "auto_map": {"AutoConfig": f"{_CODE}.MWMAEConfig", "AutoModel": f"{_CODE}.MWMAEModel"},
-        "dtype": "float32", "model_type": "mwmae", **settings}
+        "dtype": "float32", "model_type": "mwmae", **settings, **way}
     extractor = {
         "auto_map": {"AutoFeatureExtractor": f"{_CODE}.MWMAEFeatureExtractor"},
         "feature_extractor_type": "MWMAEFeatureExtractor",
@@ -246,7 +251,7 @@ def save_for_transformers(
     Raises `InputError` unless the encoder has sine-cosine positions, no registers, plain
     attention and the paper's blocks.
     """
-    shape, way = model.encoder.config, model.config
+    shape, way = model.encoder.config, _own_way(model)
     for setting in ("positions", "encoder_attention", "registers", *BLOCK_SETTINGS):
         known = getattr(MAEConfig, setting)
         if getattr(shape, setting) != known and setting != "drop_path":  # of training alone
@@ -255,13 +260,12 @@ def save_for_transformers(
     state = model.encoder.state_dict()
     tensors = {f"encoder.{name}": tensor.detach().cpu().float().contiguous()
                for name, tensor in state.items()}
-    own = EmbedWay(**{field.name: getattr(way, field.name) for field in fields(EmbedWay)})
     count = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     card = {
         "title": Path(folder).name, "name": snippet_name(folder), "library": "transformers",
         "weights": f"The folder holds its encoder, without the decoder: {count:.1f} M values in "
                    f"single precision, and its code, {_CODE}.py.",
-        "own_way": saved_settings(own) if own != EmbedWay() else None, **card}
+        "own_way": way if way != saved_settings(EmbedWay()) else None, **card}
     with atomic_folder(folder, replaces=HUB_FILES) as temporary:
         for name, content in _configs(model).items():
             text = json.dumps(content, indent=2) + "\n"

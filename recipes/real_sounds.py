@@ -231,9 +231,9 @@ def pretrain_longer(here):
 # --- Scores
 
 EVENED = "mean_norm+std_norm"
+# of an untrained encoder, of which no block is better than its output
 ALIKE = {"pool": EVENED, "overlap": 0.0, "timestamp_overlap": 0.5, "shifts": 4}
 PACKAGED_WAY = {"layers": [6], **ALIKE}  # of the packaged model, see `choose`
-# an untrained encoder is embedded in the way ALIKE: no block of it is better than its output
 
 
 def opened(here, short, name):
@@ -250,12 +250,12 @@ def evaluate(here):
     names = {kind: str(here.out / "runs" / kind) for kind in RUNS}
     names |= {"random": f"random:mwmae_{here.size}", "logmel": "logmel"}
     models = {short: opened(here, short, name) for short, name in names.items()}
+    typed = PACKAGED_WAY | {"layers": ",".join(map(str, PACKAGED_WAY["layers"]))}
+    models["packaged"] = embed_with_options(models["longest"], **typed)
+    models["random_alike"] = embed_with_options(models["random"], **ALIKE)
     jobs = []
     for task in tasks_of(here):
-        typed = PACKAGED_WAY | {"layers": ",".join(map(str, PACKAGED_WAY["layers"]))}
-        others = {"packaged": embed_with_options(models["longest"], **typed)}
-        others["random_alike"] = embed_with_options(models["random"], **ALIKE)
-        for short, model in (models | others).items():
+        for short, model in models.items():
             folder = here.out / "hear" / "embeddings" / short / task.full_name
             embed = partial(embed_task, task, replace(model, name=short), folder)
             jobs.append((task.full_name, short, embed))
