@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +25,7 @@ class Checks:
     def __init__(self, work: Path):
         self.work, self.project, self.bin = work, work / "project", work / "venv" / "bin"
         self.passed = self.failed = 0
+        self.one = threading.RLock()  # steps may run side by side
         (work / "tmp").mkdir()  # what the commands leave behind goes with the rest
         self.env = {**os.environ, "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(work / "tmp")}
 
@@ -42,14 +45,19 @@ class Checks:
 
     def report(self, name: str, good: bool, log: str = "", seconds: float | None = None) -> None:
         "Count one result, and print why if it is a failure."
-        self.passed, self.failed = self.passed + good, self.failed + (not good)
         took = "" if seconds is None else f" ({seconds:.0f} s)"
-        print(f"{'passed' if good else 'FAILED'}  {name}{took}")
+        lines = [f"{'passed' if good else 'FAILED'}  {name}{took}"]
         if not good:
-            print("\n".join(f"    {line}" for line in log.rstrip().splitlines()[-LOG_LINES:]))
+            lines += [f"    {line}" for line in log.rstrip().splitlines()[-LOG_LINES:]]
+        with self.one:
+            self.passed, self.failed = self.passed + good, self.failed + (not good)
+            print("\n".join(lines))
 
     def step(self, name: str, *command: str, folder: Path | None = None, status: int = 0) -> str:
-        "Run one command that must end with `status` and leave no change in the project; return what it printed."
+        """Run one command that must end with `status` and leave no change in the project; return what it printed.
+
+        What a command leaves may be found by one that runs beside it.
+        """
         start = time.monotonic()
         code, log = self.run(*command, folder=folder)
         wrong = [] if code == status else [f"exit status {code}, not {status}"]
@@ -60,12 +68,13 @@ class Checks:
 
     def undo_changes(self) -> str:
         "Take back what a command changed in the project, and return a description of it."
-        changes = self.run("git", "status", "--porcelain")[1]
-        if changes:
-            changes += self.run("git", "diff")[1]
-            self.run("git", "reset", "--quiet", "--hard")
-            self.run("git", "clean", "--quiet", "-fd")
-        return changes
+        with self.one:
+            changes = self.run("git", "status", "--porcelain")[1]
+            if changes:
+                changes += self.run("git", "diff")[1]
+                self.run("git", "reset", "--quiet", "--hard")
+                self.run("git", "clean", "--quiet", "-fd")
+            return changes
 
 
 def copy_project(checks: Checks) -> None:
@@ -202,7 +211,7 @@ def check_wheel(checks: Checks) -> None:
     checks.step("the Python of the README", str(own / "python"), "-c", snippet[1] + "\nprint(scene.shape)", folder=outside)
     for name in console_scripts(checks):
         checks.step(f"{name} --version of the wheel", str(own / name), "--version", folder=outside)
-    checks.step("mwmae_pretrain of the wheel", str(own / "mwmae_pretrain"), "--epochs", "1", folder=outside)
+    checks.step("mwmae_pretrain of the wheel", str(own / "mwmae_pretrain"), "--data", "nbs/sounds", "--epochs", "2", folder=outside)
     checks.step("mwmae_embed of the wheel", str(own / "mwmae_embed"), "nbs/sounds", folder=outside)
     checks.step("mwmae_hear of the wheel", str(own / "mwmae_hear"), "--seeds", "1", "--model", "logmel", folder=outside)
     for extra, command, *words in (("parquet", "mwmae_embed", "nbs/sounds", "--table", "--out", "table"),
@@ -286,6 +295,21 @@ def check_main_job(checks: Checks) -> None:
     refuses(checks, "a command that is not there", "mwmae", "pretrian")
 
 
+FIRST_LANE = (check_code, check_scripts, check_site, check_promises, check_gpu, check_commands, check_main_job)
+SECOND_LANE = (check_parts, check_attacks, check_cluster, check_systems, check_wheel, check_doors)
+
+
+def side_by_side(checks: Checks, *lanes: tuple) -> None:
+    "Run lanes of steps at the same time, those of a lane one after the other: most commands use one core."
+    def run(lane: tuple) -> None:
+        for steps in lane:
+            steps(checks)
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        for done in [pool.submit(run, lane) for lane in lanes]:
+            done.result()
+
+
 def main() -> None:
     "Run all steps, going on after a failed one, and exit 1 if any failed."
     start = time.monotonic()
@@ -295,8 +319,9 @@ def main() -> None:
         try:
             copy_project(checks)
             if install(checks):
-                for steps in (check_notebooks, check_code, check_scripts, check_site, check_promises, check_parts, check_attacks, check_cluster, check_systems, check_gpu, check_commands, check_main_job, check_wheel, check_doors, check_online):
-                    steps(checks)
+                check_notebooks(checks)
+                side_by_side(checks, FIRST_LANE, SECOND_LANE)
+                check_online(checks)
         except Exception:  # whatever happens, the last line is the count
             checks.report("the checks themselves", False, traceback.format_exc())
     print(f"took {time.monotonic() - start:.0f} s")

@@ -44,6 +44,8 @@ from every_part import all_variants
 
 LEFT_OUT = {".lock", "speed.csv", "times.csv"}
 GRACE = 300  # seconds after which a command is taken to hang
+IMPORTED = ("torch._dynamo", "mwmae.commands", "mwmae.pretrain", "mwmae.embed_files", "mwmae.finetune", "mwmae.hear", "mwmae.report",
+            "mwmae.convert", "mwmae.export", "mwmae.analysis", "mwmae.vary")  # what commands import when they begin
 
 
 # --- what the commands work on
@@ -316,7 +318,8 @@ def main(
     chosen = commands.split(",") if commands else list(known)
     if unknown := sorted(set(chosen) - known.keys()):
         sys.exit(f"--commands: {', '.join(unknown)} unknown, expected some of {', '.join(known)}")
-    import_module("mwmae.commands")
+    for name in IMPORTED:
+        import_module(name)
     failed, count = [], 0
     with tempfile.TemporaryDirectory() as folder:
         child = os.fork()
