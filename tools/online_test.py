@@ -56,6 +56,37 @@ def build_wheel(
     return next(folder.glob("*.whl"))
 
 
+class Player:
+    "Runs pages in one environment, each in a process of its own that has imported what takes longest to import."
+
+    def __init__(self, environment: Path, env: dict):
+        env = env | {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+        command = [str(environment / "bin" / "python"), "-P", str(ROOT / "tools" / "play_notebook.py")]
+        self.process = subprocess.Popen(command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.one = threading.Lock()
+
+    def start(
+        self,
+        **order,  # see tools/play_notebook.py
+    ) -> int:  # process number, which leads a group
+        "Start a page."
+        with self.one:
+            print(json.dumps({name: value if name == "left_out" else str(value) for name, value in order.items()}),
+                  file=self.process.stdin, flush=True)
+            return int(self.process.stdout.readline())
+
+
+def is_there(
+    process: int,  # its number
+) -> bool:
+    "Whether a process has not ended."
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class Test:
     "Runs pages, each in an empty folder."
 
@@ -67,6 +98,8 @@ class Test:
         foreign = ("PYTHON", "PIP_", "VIRTUAL_ENV", "CI")
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | own
         self.environments: dict[tuple, Path] = {}
+        self.players: dict[Path, Player] = {}
+        self.one = threading.Lock()
 
     def environment(
         self,
@@ -89,18 +122,34 @@ class Test:
         "Run a page."
         folder, start = self.work / "pages" / name, time.monotonic()
         folder.mkdir(parents=True)
-        file = self.work / f"{name}.ipynb"
+        file, log, status = (self.work / f"{name}.{end}" for end in ("ipynb", "log", "status"))
         file.write_text(json.dumps(notebook), encoding="utf-8")
-        env = self.env | {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-        command = [str(environment / "bin" / "python"), "-P", str(ROOT / "tools" / "play_notebook.py"), str(file), *self.left_out]
-        with subprocess.Popen(command, cwd=folder, env=env, text=True, errors="replace", stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
-            try:
-                log, good = process.communicate(timeout=LIMIT)[0].strip(), process.returncode == 0
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # with the commands that the page started
-                log, good = f"{process.communicate()[0]}\nstopped after {LIMIT} seconds", False
-        return good, log, time.monotonic() - start
+        log.touch()
+        page = self.player(environment).start(notebook=file, left_out=self.left_out, folder=folder, log=log, status=status)
+        while is_there(page) and time.monotonic() < start + LIMIT:
+            time.sleep(0.1)
+        late = is_there(page)
+        if late:
+            os.killpg(page, signal.SIGKILL)  # with the commands that the page started
+        printed = log.read_text(encoding="utf-8", errors="replace").strip() + (f"\nstopped after {LIMIT} seconds" if late else "")
+        good = not late and status.exists() and status.read_text(encoding="utf-8") == "0"
+        return good, printed, time.monotonic() - start
+
+    def player(
+        self,
+        environment: Path,
+    ) -> Player:
+        "What runs the pages of an environment."
+        with self.one:
+            if environment not in self.players:
+                self.players[environment] = Player(environment, self.env)
+            return self.players[environment]
+
+    def end(self):
+        "End the players."
+        for player in self.players.values():
+            player.process.stdin.close()
+            player.process.wait()
 
 
 def page_line(
@@ -150,6 +199,7 @@ def main(
             good, log, seconds = run.result()
             failed += not good
             print(page_line(good, name, page.installed, page.files, log, seconds), flush=True)
+        test.end()
     server.shutdown()
     print(f"took {time.monotonic() - start:.0f} s, in {len(test.environments)} environments")
     print(f"{len(running)} pages ran, {failed} failed")
