@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-STEP_LIMIT = 1800  # seconds that one command may take
+STEP_LIMIT = 3000  # seconds that one command may take; the longest needs 1,200 on two quiet cores
 LOG_LINES = 200  # lines of a failed step that are printed
 
 
