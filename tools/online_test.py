@@ -99,7 +99,6 @@ class Test:
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | own
         self.environments: dict[tuple, Path] = {}
         self.players: dict[Path, Player] = {}
-        self.one = threading.Lock()
 
     def environment(
         self,
@@ -117,7 +116,7 @@ class Test:
         self,
         name: str,  # of the page
         notebook: dict,  # what tools/online.py writes
-        environment: Path,  # to run it in
+        player: Player,  # of the environment to run it in
     ) -> tuple[bool, str, float]:  # whether it went through, what it printed, seconds
         "Run a page."
         folder, start = self.work / "pages" / name, time.monotonic()
@@ -125,7 +124,7 @@ class Test:
         file, log, status = (self.work / f"{name}.{end}" for end in ("ipynb", "log", "status"))
         file.write_text(json.dumps(notebook), encoding="utf-8")
         log.touch()
-        page = self.player(environment).start(notebook=file, left_out=self.left_out, folder=folder, log=log, status=status)
+        page = player.start(notebook=file, left_out=self.left_out, folder=folder, log=log, status=status)
         while is_there(page) and time.monotonic() < start + LIMIT:
             time.sleep(0.1)
         late = is_there(page)
@@ -140,10 +139,9 @@ class Test:
         environment: Path,
     ) -> Player:
         "What runs the pages of an environment."
-        with self.one:
-            if environment not in self.players:
-                self.players[environment] = Player(environment, self.env)
-            return self.players[environment]
+        if environment not in self.players:
+            self.players[environment] = Player(environment, self.env)
+        return self.players[environment]
 
     def end(self):
         "End the players."
@@ -194,7 +192,7 @@ def main(
             needs = tuple(page.extras), tuple(page.others)
             if environment and needs != PLAIN:
                 continue
-            running[name] = page, pool.submit(test.run, name, page.notebook, test.environment(needs))
+            running[name] = page, pool.submit(test.run, name, page.notebook, test.player(test.environment(needs)))
         for name, (page, run) in running.items():
             good, log, seconds = run.result()
             failed += not good
