@@ -9,7 +9,7 @@ __all__ = ['SEPARATOR', 'ANSWERS', 'ClassifierHead', 'OneLabel', 'SeveralLabels'
 # %% ../nbs/65_classifier.ipynb #5bb81756
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from .patches import find_part
 from .files import atomic_folder, load_config, load_tensors, save_config, save_tensors, shown
 from .models import load_encoder, load_weights, MODEL_FILES
 from .sharing import find_model
-from .embed import EmbedConfig, EmbeddingModel
+from .embed import EmbedConfig, EmbeddingModel, EmbedWay
 from .scores import mean_average_precision
 
 # %% ../nbs/65_classifier.ipynb #dbce7935
@@ -215,8 +215,7 @@ class Classifier(nn.Module):
         super().__init__()
         if embedder.config.layers is not None:
             raise InputError(f"layers are {embedder.config.layers}, expected None: a classifier "
-                             "embeds the encoder's final output, each unit once; "
-                             "load_model(..., layers=None, shifts=1)")
+                             "embeds the encoder's final output; load_model(..., layers=None)")
         self.embedder, self.labels = embedder, labels
         self.answers, self.threshold = answers, threshold
         self.kind = find_part(ANSWERS, answers, "answers")
@@ -380,13 +379,25 @@ def fit_head(
 # %% ../nbs/65_classifier.ipynb #a45d74a5
 @dataclass
 class ClassifierConfig:
-    "What a classifier can answer, and how it pools a sound: the file `labels.json`."
+    "What a classifier can answer, and how it embeds a sound: the file `labels.json`."
     labels: list[str] = field(default_factory=list)  # names, in the order of the scores
     pool: str = "mean"  # as in `EmbedConfig`
     answers: str = "one"  # key of `ANSWERS`
     threshold: float = 0.5  # least probability of an answer, of several labels
+    overlap: float = 0.0  # as in `EmbedConfig`
+    unit: float | None = None  # as in `EmbedConfig`
+    shifts: int = 1  # as in `EmbedConfig`
+
+    # saved only if they are not the default
+    optional = ("overlap", "unit", "shifts")
+
+    @property
+    def way(self) -> EmbedWay:
+        "How a sound is embedded. Raises `InputError` if none is embedded so."
+        return EmbedWay(pool=self.pool, overlap=self.overlap, unit=self.unit, shifts=self.shifts)
 
     def __post_init__(self):
+        _ = self.way  # which refuses settings out of their range
         names = self.labels if isinstance(self.labels, list) else []
         texts = {name for name in names if isinstance(name, str)}
         if len(names) < 2 or len(texts) < len(names):
@@ -414,9 +425,9 @@ def save_classifier(
     files: dict | None = None,  # texts of further files by their names, such as README.md
 ):
     "Write a classifier as a model folder, whole or not at all."
-    embedder = classifier.embedder
-    config = ClassifierConfig(classifier.labels, embedder.config.pool, classifier.answers,
-                              classifier.threshold)
+    embedder, way = classifier.embedder, classifier.embedder.config
+    config = ClassifierConfig(classifier.labels, way.pool, classifier.answers,
+                              classifier.threshold, way.overlap, way.unit, way.shifts)
     tensors = {}
     for part, module in (("encoder", embedder.encoder), ("head", classifier.head)):
         for name, tensor in module.state_dict().items():
@@ -432,7 +443,7 @@ def save_classifier(
 # %% ../nbs/65_classifier.ipynb #c502f577
 def load_classifier(
     name: str | Path,  # a model folder, or owner/name on the hub
-    **options,  # settings of `EmbedConfig` other than `layers` and `pool`
+    **options,  # settings of `EmbedConfig` other than `layers` and `pool`; default: as it was saved
 ) -> Classifier:  # in evaluation mode, on the CPU
     "Read a classifier. Raises `InputError` if the folder holds none, or its parts do not fit."
     folder = find_model(name)
@@ -441,7 +452,8 @@ def load_classifier(
                          "labels.json, as mwmae_finetune writes it")
     config = load_config(ClassifierConfig, folder / "labels.json")
     # never as an own_way.json says, but as the head has learnt
-    embedder = EmbeddingModel(load_encoder(folder), EmbedConfig(pool=config.pool, **options))
+    settings = asdict(config.way) | options
+    embedder = EmbeddingModel(load_encoder(folder), EmbedConfig(**settings))
     classifier = Classifier(embedder, config.labels, config.answers, config.threshold)
     tensors = load_tensors(folder / "model.safetensors")
     head = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("head.")}

@@ -99,8 +99,9 @@ def _open_embedder(folder, classify, whole, layers, pool, overlap, unit, shifts,
             "--classify takes sounds as a whole and as the classifier learnt them; "
             "it goes with none of --timestamps, --table, --layers and --pool")
     from mwmae.classifier import load_classifier  # imports scikit-learn
-    given = {"overlap": overlap or 0.0, "unit": unit, "shifts": 1 if shifts is None else shifts}
-    classifier = load_classifier(folder, **given, **options)
+    given = {"overlap": overlap, "unit": unit, "shifts": shifts}
+    options |= {name: value for name, value in given.items() if value is not None}
+    classifier = load_classifier(folder, **options)
     return classifier.embedder, classifier
 
 # %% ../nbs/94_commands.ipynb #a453e62c

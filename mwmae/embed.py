@@ -65,8 +65,8 @@ class EmbedWay:
                 raise InputError(f"{name} is {share}, expected at least 0 and less than 1")
         if self.timestamp_overlap == self.overlap:
             self.timestamp_overlap = None  # two words for one way
-        if self.shifts < 1:
-            raise InputError(f"shifts is {self.shifts}, expected at least 1")
+        if not isinstance(self.shifts, int) or self.shifts < 1:
+            raise InputError(f"shifts is {self.shifts}, expected a whole number of at least 1")
         if self.unit is not None and not 0 < self.unit <= LONGEST_UNIT:
             raise InputError(f"unit is {self.unit}, expected a length of more than 0 "
                              f"and at most {LONGEST_UNIT} seconds")
@@ -475,7 +475,7 @@ def whole_clips(
     self: EmbeddingModel,
     spectrograms: list[Tensor],  # (frames, mels) each, standardised, none longer than a unit
 ) -> list[Tensor]:  # (steps, timestamp_embedding_size) for each
-    """Timestamp embeddings of clips of different lengths, all in one pass.
+    """Timestamp embeddings of clips of different lengths, all in one pass, without shifts.
     Raises `InputError` for a clip longer than a unit, and for attention that takes no mask."""
     shape = self.encoder.config
     check_attention(self.encoder.blocks)
