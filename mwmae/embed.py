@@ -28,14 +28,16 @@ from .audio import HOP, InputError, LogMelSpectrogram, SAMPLE_RATE, show_spectro
 from .patches import patchify
 from .model import create_model, Encoder, MAEConfig
 from .lengths import check_attention, patches_there
-from .files import load_config, shown
-from .models import load_encoder, OWN_WAY, PACKAGED, with_length
+from .files import load_config, load_tensors, shown, tensor_shapes
+from mwmae.models import (
+    check_shapes, load_encoder, load_weights, OWN_WAY, PACKAGED, PROJECTION, with_length,
+)
 from .sharing import find_model
 from .crops import reflected
 from mwmae.units import (
     check_audio, cut_units, embedding_input, join_units, PIECE, step_count, unit_shifts,
 )
-from .pooling import pool_blocks, pool_names, TOKEN
+from .pooling import pool_blocks, pool_names, Projection, TOKEN
 
 # %% ../nbs/32_embed.ipynb #c52c36a2
 LONGEST_UNIT = 60  # seconds; attention compares every patch of a unit with every other
@@ -142,10 +144,10 @@ def check_token(
 def scene_size(
     pool: str,  # such as mean or token+mean
     size: int,  # values of a step
-    rows: int,  # patches of a step
+    token: int,  # values of a token
 ) -> int:  # values of a scene
-    "How long a scene embedding is: a token is as long as one patch of a step."
-    return sum(size // rows if name == TOKEN else size for name in pool_names(pool))
+    "How long a scene embedding is."
+    return sum(token if name == TOKEN else size for name in pool_names(pool))
 
 # %% ../nbs/32_embed.ipynb #848269d0
 class EmbeddingModel(nn.Module):
@@ -156,6 +158,8 @@ class EmbeddingModel(nn.Module):
         self,
         encoder: Encoder,  # the encoder
         config: EmbedConfig = EmbedConfig(),  # how embeddings are made
+        # what makes steps shorter, learnt for the same layers; None: nothing
+        projection: Projection | None = None,
     ):
         super().__init__()
         check_layers(config.layers, len(encoder.blocks))
@@ -166,13 +170,14 @@ class EmbeddingModel(nn.Module):
         check_shifts(config.shifts, shape.patch_frames)
         self.shifts = unit_shifts(config.shifts, shape.patch_frames)  # frames
         self.encoder, self.config, self.log_mel = encoder, config, LogMelSpectrogram(shape.mels)
+        self.projection = projection
         self.hop = unit_hop(config.overlap, shape)  # frames from the start of a unit to the next
         self.timestamp_hop = unit_hop(config.steps_overlap, shape)  # where each step is wanted
         self.sample_rate = SAMPLE_RATE
-        outputs = 1 if layers is None else len(layers)
-        size = shape.grid[1] * shape.encoder_width * outputs
+        token = shape.encoder_width * (1 if layers is None else len(layers))
+        size = shape.grid[1] * token if projection is None else projection.matrix.shape[1]
         self.timestamp_embedding_size = size
-        self.scene_embedding_size = scene_size(config.pool, size, shape.grid[1])
+        self.scene_embedding_size = scene_size(config.pool, size, token)
 
     def forward(
         self,
@@ -238,6 +243,8 @@ def encode_units(
     "Embed units, all in one pass."
     outputs, encoder = self.unit_outputs(units, keys), self.encoder
     steps = torch.cat([encoder.by_step(tokens) for tokens in outputs], dim=-1).float()
+    if self.projection is not None:
+        steps = self.projection(steps)
     if TOKEN not in pool_names(self.config.pool):
         return UnitFeatures(steps, steps[:, 0, :0])
     token = torch.cat([unit_token(tokens, encoder.config) for tokens in outputs], dim=-1)
@@ -366,6 +373,26 @@ def own_way(
         raise InputError(f"{path}: layers are {shown(way.layers)}, expected each at most once")
     return way
 
+# %% ../nbs/32_embed.ipynb #5e616c9f
+def own_projection(
+    folder: str | Path,  # a model folder
+    way: EmbedWay,  # how the model embeds
+    shape: MAEConfig,  # shape of its encoder
+) -> Projection | None:  # what makes its embeddings shorter; None: nothing
+    "The projection in a model folder. Raises `InputError` if it does not fit the model."
+    path = Path(folder) / PROJECTION
+    if not os.path.lexists(path):
+        return None
+    found = {name: sizes for name, (_, sizes) in tensor_shapes(path).items()}
+    size = shape.grid[1] * shape.encoder_width * len(way.layers or [None])
+    columns = found.get("matrix", ())[1:] or (1,)
+    kept = min(size, max(1, *columns))
+    projection = Projection(size, kept)
+    wanted = {name: tuple(tensor.shape) for name, tensor in projection.state_dict().items()}
+    check_shapes(wanted, found, path)
+    load_weights(projection, load_tensors(path), path)
+    return projection
+
 # %% ../nbs/32_embed.ipynb #cb2af886
 def with_options(
     settings: dict,  # of `EmbedConfig`, as the model has them
@@ -384,11 +411,14 @@ def load_model(
     "Load a model for embedding. Raises `InputError` if there is no such model."
     folder = find_model(model_file_path or PACKAGED)
     encoder = load_encoder(folder)
-    settings = with_options(asdict(own_way(folder, encoder)), options)
-    config = EmbedConfig(**settings)
+    own = own_way(folder, encoder)
+    config = EmbedConfig(**with_options(asdict(own), options))
+    projection = None
+    if config.layers == own.layers:
+        projection = own_projection(folder, own, encoder.config)
     if config.precision == "bf16":
         encoder = encoder.bfloat16()
-    return EmbeddingModel(encoder, config).eval()
+    return EmbeddingModel(encoder, config, projection).eval()
 
 # %% ../nbs/32_embed.ipynb #8f7eee85
 def _need_embedder(model, function):
@@ -526,7 +556,8 @@ def embed_as_typed(
     if layers is not None:
         typed["layers"] = choose_layers(layers, len(model.encoder.blocks))
     config = EmbedConfig(**with_options(asdict(model.config), typed))
-    return EmbeddingModel(model.encoder, config).eval()
+    projection = model.projection if config.layers == model.config.layers else None
+    return EmbeddingModel(model.encoder, config, projection).eval()
 
 # %% ../nbs/32_embed.ipynb #cfc477a5
 def choose_device(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .audio import InputError, SAMPLE_RATE
 from mwmae.files import (
@@ -229,6 +230,8 @@ def _configs(
     "The two configs of a folder for transformers."
     shape, way = model.encoder.config, _own_way(model)
     way.pop("unit", None)  # frames says it
+    if model.projection is not None:
+        way["projection"] = model.projection.matrix.shape[1]
     settings = {name: getattr(shape, name) for name in _SHAPE}
     config = {
         "architectures": ["MWMAEModel"],
@@ -252,20 +255,24 @@ def save_for_transformers(
     attention and the paper's blocks.
     """
     shape, way = model.encoder.config, _own_way(model)
+    said = {} if way == saved_settings(EmbedWay()) else way  # on the card
     for setting in ("positions", "encoder_attention", "registers", *BLOCK_SETTINGS):
         known = getattr(MAEConfig, setting)
         if getattr(shape, setting) != known and setting != "drop_path":  # of training alone
             raise InputError(f"{setting} is {getattr(shape, setting)!r}, expected {known!r}: "
                              "a folder for transformers holds no other code")
-    state = model.encoder.state_dict()
-    tensors = {f"encoder.{name}": tensor.detach().cpu().float().contiguous()
-               for name, tensor in state.items()}
+    parts: dict[str, nn.Module] = {"encoder": model.encoder}
+    if model.projection is not None:
+        parts["projection"] = model.projection
+        said = way | {"projection": f"{model.projection.matrix.shape[1]} values of each step"}
+    tensors = {f"{part}.{name}": tensor.detach().cpu().float().contiguous()
+               for part, module in parts.items() for name, tensor in module.state_dict().items()}
     count = sum(tensor.numel() for tensor in tensors.values()) / 1e6
     card = {
         "title": Path(folder).name, "name": snippet_name(folder), "library": "transformers",
         "weights": f"The folder holds its encoder, without the decoder: {count:.1f} M values in "
                    f"single precision, and its code, {_CODE}.py.",
-        "own_way": way if way != saved_settings(EmbedWay()) else None, **card}
+        "own_way": said or None, **card}
     with atomic_folder(folder, replaces=HUB_FILES) as temporary:
         for name, content in _configs(model).items():
             text = json.dumps(content, indent=2) + "\n"

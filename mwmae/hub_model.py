@@ -24,7 +24,7 @@ from .patches import PatchEmbed, patchify, sincos_2d
 from .attention import MultiHeadAttention
 from .blocks import Block
 from .units import check_audio, cut_units, embedding_input, join_units, step_count, unit_shifts
-from .pooling import pool_blocks
+from .pooling import pool_blocks, Projection
 from .embed import check_shifts, check_token, scene_size, unit_hop
 
 # %% ../nbs/72_hub_model.ipynb #57666341
@@ -149,6 +149,7 @@ class MWMAEConfig(PretrainedConfig):
         overlap: float = 0.0,  # share of a unit that the next one repeats; averaged there
         shifts: int = 1,  # how often a unit is encoded, shifted each time, and averaged
         timestamp_overlap: float | None = None,  # overlap of timestamps alone; None: as overlap
+        projection: int = 0,  # values that a projection keeps of each step; 0: all
         **options,  # of `PretrainedConfig`
     ):
         self.frames, self.mels = frames, mels
@@ -157,7 +158,7 @@ class MWMAEConfig(PretrainedConfig):
         self.encoder_heads, self.cls_token = encoder_heads, cls_token
         self.learned_positions = learned_positions
         self.layers, self.pool, self.overlap, self.shifts = layers, pool, overlap, shifts
-        self.timestamp_overlap = timestamp_overlap
+        self.timestamp_overlap, self.projection = timestamp_overlap, projection
         super().__init__(**options)
 
     @property
@@ -171,15 +172,19 @@ class MWMAEConfig(PretrainedConfig):
         return self.frames // self.patch_frames, self.mels // self.patch_mels
 
     @property
+    def token_size(self) -> int:
+        "Values of a token of the layers that are asked for."
+        return self.encoder_width * (1 if self.layers is None else len(self.layers))
+
+    @property
     def hidden_size(self) -> int:
         "Values of a step of `last_hidden_state`."
-        outputs = 1 if self.layers is None else len(self.layers)
-        return self.grid[1] * self.encoder_width * outputs
+        return self.projection or self.grid[1] * self.token_size
 
     @property
     def pooled_size(self) -> int:
         "Values of a row of `pooler_output`."
-        return scene_size(self.pool, self.hidden_size, self.grid[1])
+        return scene_size(self.pool, self.hidden_size, self.token_size)
 
 # %% ../nbs/72_hub_model.ipynb #b8bfc1df
 class SwitchedAttention(MultiHeadAttention):
@@ -298,6 +303,9 @@ class MWMAEModel(PreTrainedModel):
         check_shifts(config.shifts, config.patch_frames)
         self.shifts = unit_shifts(config.shifts, config.patch_frames)  # frames
         self.encoder = MWMAEEncoder(config)
+        self.projection: Projection | None = None
+        if config.projection:
+            self.projection = Projection(config.grid[1] * config.token_size, config.projection)
         shape: Any = config  # with the settings of a `MAEConfig`
         self.hop = unit_hop(config.overlap, shape)  # frames from the start of a unit to the next
         self.timestamp_hop = self.hop  # the same where each step is wanted
@@ -377,7 +385,10 @@ class MWMAEModel(PreTrainedModel):
             for number in numbers:
                 states[number].append(by_step(outputs[number]))
         mean = lambda parts: torch.cat(parts).unflatten(0, (-1, len(self.shifts))).mean(1)
-        return mean(features), mean(first), [mean(parts) for parts in states]
+        steps = mean(features)
+        if self.projection is not None:
+            steps = self.projection(steps)
+        return steps, mean(first), [mean(parts) for parts in states]
 
     def join(
         self,

@@ -48,8 +48,10 @@ def _place(folder):
 
 # %% ../nbs/17_models.ipynb #49a82ba2
 OWN_WAY = "own_way.json"  # how a model embeds, if not as in the paper
+PROJECTION = "projection.safetensors"  # what makes such embeddings shorter, if anything
 # the last for classifiers alone
-MODEL_FILES = ("config.json", "model.safetensors", "README.md", OWN_WAY, "labels.json")
+MODEL_FILES = ("config.json", "model.safetensors", "README.md", OWN_WAY, PROJECTION,
+               "labels.json")
 
 # %% ../nbs/17_models.ipynb #e9c2472e
 def save_model(

@@ -11,24 +11,72 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from fastcore.basics import chunked
+from tqdm import tqdm
 
 from .audio import InputError
 from .model import MAEConfig
-from .files import load_config, saved_settings
+from .files import atomic_file, load_config, save_config, save_tensors, saved_settings
+from .models import load_encoder, OWN_WAY, PROJECTION
 from .checkpoints import check_checkpoint, list_checkpoints, newest_checkpoint
 from .crops import ClipIndex, split_held_out
+from .pooling import fit_projection
+from .embed import EmbedConfig, EmbeddingModel, EmbedWay
 from .quick import probe_sounds
 from .processes import is_lost, main_first, processes, raise_once
 from .trackers import check_trackers
 from mwmae.settings import (
-    find_micro_batch, machine_settings, open_data, prepare_device, PretrainConfig,
-    training_share,
+    BUILTIN_SETTINGS, find_micro_batch, machine_settings, open_data, prepare_device,
+    PretrainConfig, projected_layers, training_share,
 )
 from mwmae.record import (
     check_no_run, claimed_run, describe_run, new_run, newest_run, PROBED,
 )
 from .run import Run
+
+# %% ../nbs/43_pretrain.ipynb #e0f37626
+_PAIRS, _AT_ONCE = 1000, 16  # clips that a projection is learnt from, and those encoded together
+
+
+def _neighbours(corpus, clip, frames, random):
+    "A crop of a clip and the one behind it, (2, frames, mels); of a short clip they overlap."
+    length = int(corpus.frames[clip])
+    first = int(random.integers(0, max(length - 2 * frames, 0), endpoint=True))
+    second = min(first + frames, max(length - frames, 0))
+    return torch.stack([corpus.crop(clip, start, frames) for start in (first, second)])
+
+
+@torch.no_grad()
+def _pair_embeddings(model, corpus, clips, seed):
+    "Mean over the steps of two crops of each clip, (2, clips, size)."
+    random, pairs, frames = np.random.default_rng(seed), [], model.encoder.config.frames
+    for some in tqdm(list(chunked(clips.tolist(), _AT_ONCE)), "learning the projection",
+                     unit=" batches", leave=False, dynamic_ncols=True, disable=None):
+        units = torch.cat([_neighbours(corpus, clip, frames, random) for clip in some])
+        steps = model.encode(units.to(processes().device))  # (2 k, steps, size)
+        pairs.append(steps.mean(1).unflatten(0, (-1, 2)).cpu())  # (k, 2, size)
+    return torch.cat(pairs).transpose(0, 1)
+
+# %% ../nbs/43_pretrain.ipynb #c7d9b965
+def learn_projection(
+    run: Run,  # a run after its last step
+):
+    "Put a projection and the way to embed with it into the last checkpoint, unless it is there."
+    newest = list_checkpoints(run.folder / "checkpoints")[-1]
+    if (newest / OWN_WAY).exists():
+        return
+    encoder, shape = load_encoder(newest), run.module.config
+    way = EmbedWay(projected_layers(shape))
+    model = EmbeddingModel(encoder, EmbedConfig(way.layers)).eval().to(processes().device)
+    clips = training_share(split_held_out(run.corpus)[0], run.config.share)
+    some = clips[np.linspace(0, len(clips) - 1, min(_PAIRS, len(clips))).astype(int)]
+    first, second = _pair_embeddings(model, run.corpus, some, run.config.seed)
+    projection = fit_projection(first, second, run.config.project)
+    with atomic_file(newest / PROJECTION) as temporary:
+        save_tensors(projection.state_dict(), temporary)
+    save_config(way, newest / OWN_WAY)  # last: it says that all is done
 
 # %% ../nbs/43_pretrain.ipynb #f69933a2
 def pretrain(
@@ -56,6 +104,8 @@ def pretrain(
         run.open_trackers()
         run.accelerator.print(describe_run(run))
         run.fit()
+        if config.project and run.state["step"] == run.steps:
+            main_first(lambda: learn_projection(run))
         run.trackers.close()
         run.accelerator.end_training()
         return run.state
@@ -104,6 +154,8 @@ def prepare_run(
     main_first(lambda: _check_given(out, given))
     runs = Path(out).parent if out else Path("runs")
     data, from_files = given.get("data", "builtin"), given.get("from_files", False)
+    if data == "builtin":
+        given = BUILTIN_SETTINGS | given
     corpus = open_data(data, runs / "stores", from_files)
     clips = len(training_share(split_held_out(corpus)[0], given.get("share", 1.0)))
     device = processes().device.type

@@ -119,6 +119,12 @@ class PretrainConfig:
     # or a name on the Hugging Face hub; None: random weights
     init: str | None = None
     freeze_encoder: bool = False  # keep the encoder's weights, and train only the decoder
+    # keep the encoder's patch embedding as it was drawn (kept for the built-in corpus)
+    freeze_patches: bool = False
+    # values of each step that a projection keeps, which is learnt from pairs of crops when the
+    # training is done; the model then embeds with it by default; 0: no projection (128 for the
+    # built-in corpus)
+    project: int = 0
     # passes over the data, with one crop per clip (enough for about 12,000 crops on a CPU,
     # from 6 to 400; for 20 million on a GPU, from 100 to 800)
     epochs: int = 100
@@ -166,7 +172,7 @@ class PretrainConfig:
 
     # settings that are saved only if they are not the default
     optional = (*MAEConfig.optional, "cls_token", "teacher_decay", "teacher_decay_end",
-                "tracker_project", "tracker_run", "lengths")
+                "tracker_project", "tracker_run", "lengths", "freeze_patches", "project")
 
     def __post_init__(self):
         _check_settings(self)
@@ -184,7 +190,7 @@ _RANGES = {  # smallest and largest value of each setting that is a number; None
     "save_every": (1, 10**12), "keep": (1, 10**12), "base_lr": (0, 1000), "warmup": (0, 10**6),
     "weight_decay": (0, 1000), "workers": (0, 1024), "seed": (0, 2**64 - 1),
     "bad_steps": (0, 10**12), "save_minutes": (0, 10**6), "teacher_decay": (0, 1),
-    "teacher_decay_end": (0, 1),
+    "teacher_decay_end": (0, 1), "project": (0, 10**6),
 }
 
 
@@ -223,6 +229,13 @@ def _check_names(config):
         if getattr(config, name) is not None:
             plain_name(getattr(config, name), f"--{name}")
 
+# %% ../nbs/40_settings.ipynb #330c1be6
+def projected_layers(
+    shape: MAEConfig,  # shape of a model
+) -> list[int]:  # numbers of blocks, from 1
+    "The layers that a projection is learnt for: the first, which knows details, and the last."
+    return sorted({1, shape.encoder_depth})
+
 # %% ../nbs/40_settings.ipynb #aa1646d2
 def _check_settings(config):
     "Raises `InputError` naming the first setting that cannot be."
@@ -231,6 +244,10 @@ def _check_settings(config):
     if config.from_files and config.data == "builtin":
         raise InputError("--from_files goes with --data FOLDER; the built-in corpus has no files")
     shape = config.model_config()  # the model has checks of its own
+    size = shape.grid[1] * shape.encoder_width * len(projected_layers(shape))
+    if config.project > size:
+        raise InputError(f"--project is {config.project}, expected at most {size}, the values of "
+                         "a step")
     if config.lengths != "equal" and shape.predicts.needs_teacher:
         raise InputError(f"--lengths is {config.lengths!r}, expected equal with --target "
                          f"{shape.target}: a teacher would see the padding")
@@ -264,6 +281,8 @@ def model_name(
 
 # %% ../nbs/40_settings.ipynb #63f17b20
 _BUILTIN_CLIPS = 2000
+# what suits the built-in corpus, if not given
+BUILTIN_SETTINGS = {"freeze_patches": True, "project": 128}
 
 
 def builtin_sound(

@@ -11,6 +11,7 @@ import html
 import json
 import os
 import re
+import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from mwmae.files import (
     atomic_folder, check_replaceable, load_config, read_json, saved_settings, shown,
 )
 from mwmae.models import (
-    INSTALLED, load_encoder, load_mae, MODEL_FILES, OWN_WAY, PACKAGED, packaged_folder, write_model,
+    INSTALLED, load_encoder, load_mae, MODEL_FILES, OWN_WAY, PACKAGED, packaged_folder,
+    PROJECTION, write_model,
 )
 from .checkpoints import list_checkpoints, newest_checkpoint, runs_by_age
 from .remote import plain_address
@@ -160,6 +162,7 @@ def save_pretrained(
     folder: str | Path,  # the model folder to write: config.json, model.safetensors and README.md
     half: bool = False,  # store the weights as float16, half the size
     own_way: dict | None = None,  # content of `own_way.json`; None: no such file
+    projection: Path | None = None,  # a file `projection.safetensors` to copy; None: no such file
     **card,  # title, training, scores, licence and notes for `model_card`
 ):
     "Write a model folder to share, whole or not at all."
@@ -168,8 +171,12 @@ def save_pretrained(
         if own_way is not None:
             text = json.dumps(own_way, indent=2) + "\n"
             (temporary / OWN_WAY).write_text(text, encoding="utf-8")
+        said = own_way
+        if projection is not None:
+            shutil.copyfile(projection, temporary / PROJECTION)
+            said = (own_way or {}) | {"projection": PROJECTION}
         card = {"title": Path(folder).name, "weights": _weights(model, half),
-                "own_way": own_way, "name": snippet_name(folder), **card}
+                "own_way": said, "name": snippet_name(folder), **card}
         text = model_card(model.config, **card)
         (temporary / "README.md").write_text(text, encoding="utf-8")
 
@@ -304,10 +311,12 @@ def share_encoder(
     **card,
 ) -> Path:  # the folder
     "Write the encoder of a model for embedding, in half precision and with a model card."
-    source = find_model(name)
+    source, projection = find_model(name), None
     check_replaceable(folder, MODEL_FILES)
     if own_way is None and os.path.lexists(source / OWN_WAY):
         own_way = read_json(source / OWN_WAY)
+        projection = source / PROJECTION if os.path.lexists(source / PROJECTION) else None
     card = {"training": training_facts(source), **card}
-    save_pretrained(load_encoder(source), folder, half=True, own_way=own_way, **card)
+    save_pretrained(load_encoder(source), folder, half=True, own_way=own_way,
+                    projection=projection, **card)
     return Path(folder)
