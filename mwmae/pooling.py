@@ -167,7 +167,7 @@ def fit_projection(
     difference = pairs[0] - pairs[1]  # (clips, size)
     within = difference.T @ difference / (2 * len(difference))  # (size, size)
     level = within.diagonal().mean().clamp_min(1e-6)  # of clips that are all too short it is 0
-    within += shrink * level * torch.eye(len(within), dtype=within.dtype)
+    within.diagonal().add_(shrink * level)
     variances, axes = torch.linalg.eigh(within)
     whitening = axes / variances.sqrt()  # (size, size)
     crops = pairs.flatten(0, 1) @ whitening  # (2 clips, size)
