@@ -346,6 +346,8 @@ def _settings(model):
     for name in ("pool", "overlap", "timestamp_overlap", "unit", "shifts"):
         if getattr(config, name) != getattr(EmbedWay, name):
             found[name] = getattr(config, name)
+    if model.module.projection is not None:
+        found["projection"] = model.module.projection.matrix.shape[1]  # values that it keeps
     return found
 
 # %% ../nbs/47_encoders.ipynb #a263fde0
