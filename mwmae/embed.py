@@ -385,9 +385,9 @@ def own_projection(
         return None
     found = {name: sizes for name, (_, sizes) in tensor_shapes(path).items()}
     size = shape.grid[1] * shape.encoder_width * len(way.layers or [None])
-    columns = found.get("matrix", ())[1:] or (1,)
-    kept = min(size, max(1, *columns))
-    projection = Projection(size, kept)
+    sizes = found.get("matrix", ())
+    kept = sizes[1] if len(sizes) == 2 else 1
+    projection = Projection(size, min(max(kept, 1), size))  # a claim beyond that makes none
     wanted = {name: tuple(tensor.shape) for name, tensor in projection.state_dict().items()}
     check_shapes(wanted, found, path)
     load_weights(projection, load_tensors(path), path)

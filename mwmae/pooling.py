@@ -166,14 +166,14 @@ def fit_projection(
     pairs = (pairs - mean) / scale
     difference = pairs[0] - pairs[1]  # (clips, size)
     within = difference.T @ difference / (2 * len(difference))  # (size, size)
-    level = within.diagonal().mean().clamp_min(1e-6)  # of clips that are all too short it is 0
-    within.diagonal().add_(shrink * level)
+    noise = within.diagonal().mean().clamp_min(1e-6)  # of clips that are all too short it is 0
+    within.diagonal().add_(shrink * noise)
     variances, axes = torch.linalg.eigh(within)
     whitening = axes / variances.sqrt()  # (size, size)
     crops = pairs.flatten(0, 1) @ whitening  # (2 clips, size)
     spread, directions = torch.linalg.eigh(crops.T @ crops / len(crops))  # smallest first
-    level = spread[-kept:].mean().clamp_min(1e-6)
-    matrix = whitening @ directions[:, -kept:].flip(1) / level.sqrt()  # (size, kept)
+    unit = spread[-kept:].mean().clamp_min(1e-6).sqrt()
+    matrix = whitening @ directions[:, -kept:].flip(1) / unit  # (size, kept)
     projection = Projection(len(mean), kept)
     projection.mean.copy_(mean)
     projection.matrix.copy_(matrix / scale[:, None])

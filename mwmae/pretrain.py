@@ -140,6 +140,10 @@ def summary(
     if scores:
         lines.append(f"probe:  {'; '.join(scores)}")
     lines.append(f"saved:  {last}, pictures in {run / 'figures'}")
+    if config.project:
+        layers = " and ".join(map(str, projected_layers(config.model_config())))
+        lines.append(f"embeds: layers {layers}, projected to {config.project} values a step"
+                     "    (--layers final: the paper's way)")
     own_shape = saved_settings(config).keys() & {*MAEConfig.optional, "cls_token"}
     if not own_shape:  # else `--init` needs more words
         lines.append(f"next:   {following}")

@@ -175,8 +175,9 @@ def build(self: Run):
     self.module = MaskedAutoencoder(self.config.model_config())
     if self.config.freeze_encoder:
         self.module.encoder.requires_grad_(False)
-    if self.config.freeze_patches:
-        self.module.encoder.patch_embed.requires_grad_(False)
+    parts = [self.module.encoder.patch_embed, *self.module.encoder.blocks]
+    for part in parts[: self.config.freeze_first]:
+        part.requires_grad_(False)
     if self.config.recompute:
         recompute_blocks(self.module)
     optimizer = make_optimizer(self.module, self.config)

@@ -119,8 +119,9 @@ class PretrainConfig:
     # or a name on the Hugging Face hub; None: random weights
     init: str | None = None
     freeze_encoder: bool = False  # keep the encoder's weights, and train only the decoder
-    # keep the encoder's patch embedding as it was drawn (kept for the built-in corpus)
-    freeze_patches: bool = False
+    # first parts of the encoder that stay as they were drawn: 1, the patch embedding; 2, the first
+    # block as well, and so on; 0: none (2 for the built-in corpus)
+    freeze_first: int = 0
     # values of each step that a projection keeps, which is learnt from pairs of crops when the
     # training is done; the model then embeds with it by default; 0: no projection (128 for the
     # built-in corpus)
@@ -172,7 +173,7 @@ class PretrainConfig:
 
     # settings that are saved only if they are not the default
     optional = (*MAEConfig.optional, "cls_token", "teacher_decay", "teacher_decay_end",
-                "tracker_project", "tracker_run", "lengths", "freeze_patches", "project")
+                "tracker_project", "tracker_run", "lengths", "freeze_first", "project")
 
     def __post_init__(self):
         _check_settings(self)
@@ -190,7 +191,7 @@ _RANGES = {  # smallest and largest value of each setting that is a number; None
     "save_every": (1, 10**12), "keep": (1, 10**12), "base_lr": (0, 1000), "warmup": (0, 10**6),
     "weight_decay": (0, 1000), "workers": (0, 1024), "seed": (0, 2**64 - 1),
     "bad_steps": (0, 10**12), "save_minutes": (0, 10**6), "teacher_decay": (0, 1),
-    "teacher_decay_end": (0, 1), "project": (0, 10**6),
+    "teacher_decay_end": (0, 1), "project": (0, 10**6), "freeze_first": (0, 1000),
 }
 
 
@@ -248,6 +249,9 @@ def _check_settings(config):
     if config.project > size:
         raise InputError(f"--project is {config.project}, expected at most {size}, the values of "
                          "a step")
+    if config.freeze_first > 1 + shape.encoder_depth:
+        raise InputError(f"--freeze_first is {config.freeze_first}, expected at most "
+                         f"{1 + shape.encoder_depth}: the patch embedding and the encoder's blocks")
     if config.lengths != "equal" and shape.predicts.needs_teacher:
         raise InputError(f"--lengths is {config.lengths!r}, expected equal with --target "
                          f"{shape.target}: a teacher would see the padding")
@@ -282,7 +286,7 @@ def model_name(
 # %% ../nbs/40_settings.ipynb #63f17b20
 _BUILTIN_CLIPS = 2000
 # what suits the built-in corpus, if not given
-BUILTIN_SETTINGS = {"freeze_patches": True, "project": 128}
+BUILTIN_SETTINGS = {"freeze_first": 2, "project": 128}
 
 
 def builtin_sound(

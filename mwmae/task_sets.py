@@ -31,7 +31,7 @@ from mwmae.tasks import (
 
 # %% ../nbs/46_task_sets.ipynb #17510a95
 _BUILTIN_SEED = 2021  # of the clips of the tasks; those of pre-training have seed 0
-_BUILTIN_SPLITS = {"train": 150, "valid": 40, "test": 80}  # clips
+_BUILTIN_SPLITS = {"train": 150, "valid": 40, "test": 400}  # clips
 _BUILTIN_SECONDS = 1.98
 
 
