@@ -387,7 +387,7 @@ def own_projection(
     size = shape.grid[1] * shape.encoder_width * len(way.layers or [None])
     sizes = found.get("matrix", ())
     kept = sizes[1] if len(sizes) == 2 else 1
-    projection = Projection(size, min(max(kept, 1), size))  # a claim beyond that makes none
+    projection = Projection(size, min(max(kept, 1), size))  # whatever the file claims
     wanted = {name: tuple(tensor.shape) for name, tensor in projection.state_dict().items()}
     check_shapes(wanted, found, path)
     load_weights(projection, load_tensors(path), path)

@@ -119,8 +119,8 @@ class PretrainConfig:
     # or a name on the Hugging Face hub; None: random weights
     init: str | None = None
     freeze_encoder: bool = False  # keep the encoder's weights, and train only the decoder
-    # first parts of the encoder that stay as they were drawn: 1, the patch embedding; 2, the first
-    # block as well, and so on; 0: none (2 for the built-in corpus)
+    # parts of the encoder that are not trained, from the first on: 1, the patch embedding; 2, the
+    # first block as well, and so on; 0: none (2 for the built-in corpus)
     freeze_first: int = 0
     # values of each step that a projection keeps, which is learnt from pairs of crops when the
     # training is done; the model then embeds with it by default; 0: no projection (128 for the
